@@ -1,0 +1,101 @@
+/*
+ * peers.c - the locks and the token that rows are compared with.
+ */
+#define _GNU_SOURCE
+#include "peers.h"
+
+#include <pthread.h>
+
+#ifdef KPRCB_HAVE_CK
+#include <ck_spinlock.h>
+#endif
+
+#define LINE __attribute__((aligned(128)))
+
+static uint64_t Token LINE;
+static pthread_mutex_t Mutex LINE = PTHREAD_MUTEX_INITIALIZER;
+static pthread_spinlock_t Spin
+    LINE; /* 0 is what glibc's pthread_spin_init stores; SpinInitialize does it by the book */
+static LOCK_COUNTER Counter;
+
+static void __attribute__((constructor)) SpinInitialize(void)
+{
+    pthread_spin_init(&Spin, PTHREAD_PROCESS_PRIVATE);
+}
+
+static inline void CasToken(void *Context)
+{
+    uint64_t Free = 0;
+
+    (void)Context;
+    if (__builtin_expect(!__atomic_compare_exchange_n(&Token, &Free, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED),
+                         0)) {
+        __builtin_trap();
+    }
+    __atomic_exchange_n(&Token, 0, __ATOMIC_RELEASE);
+}
+
+static inline void MutexPair(void *Context)
+{
+    (void)Context;
+    pthread_mutex_lock(&Mutex);
+    pthread_mutex_unlock(&Mutex);
+}
+
+static inline void SpinPair(void *Context)
+{
+    (void)Context;
+    pthread_spin_lock(&Spin);
+    pthread_spin_unlock(&Spin);
+}
+
+double PeerCasTokenSample(void *Context, double Seconds)
+{
+    return BenchLoop(CasToken, Context, Seconds, 4096);
+}
+
+double PeerMutexSample(void *Context, double Seconds)
+{
+    return BenchLoop(MutexPair, Context, Seconds, 4096);
+}
+
+double PeerPthreadSpinSample(void *Context, double Seconds)
+{
+    return BenchLoop(SpinPair, Context, Seconds, 4096);
+}
+
+double LockRaceSample(void *Context, double Seconds)
+{
+    LOCK_RACE *Race = Context;
+
+    return PoolSample(Race->Pool, Race->Work, Seconds);
+}
+
+void PeerMutexWork(POOL_WORKER *Worker)
+{
+    LOCK_WORK_LOOP(Worker, pthread_mutex_lock(&Mutex), LockCount(&Counter), pthread_mutex_unlock(&Mutex));
+}
+
+void PeerMutexEmptyWork(POOL_WORKER *Worker)
+{
+    LOCK_WORK_LOOP(Worker, pthread_mutex_lock(&Mutex), (void)0, pthread_mutex_unlock(&Mutex));
+}
+
+void PeerPthreadSpinWork(POOL_WORKER *Worker)
+{
+    LOCK_WORK_LOOP(Worker, pthread_spin_lock(&Spin), LockCount(&Counter), pthread_spin_unlock(&Spin));
+}
+
+#ifdef KPRCB_HAVE_CK
+
+static ck_spinlock_mcs_t Queue LINE = CK_SPINLOCK_MCS_INITIALIZER;
+
+void PeerCkMcsWork(POOL_WORKER *Worker)
+{
+    ck_spinlock_mcs_context_t Node LINE;
+
+    LOCK_WORK_LOOP(Worker, ck_spinlock_mcs_lock(&Queue, &Node), LockCount(&Counter),
+                   ck_spinlock_mcs_unlock(&Queue, &Node));
+}
+
+#endif

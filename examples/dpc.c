@@ -1,0 +1,46 @@
+/*
+ * dpc.c - a DPC waits for the level to fall, runs once for each insert that took it, and can go to another processor.
+ */
+#include <kprcb/dpc.h>
+#include <kprcb/machine.h>
+#include <kprcb/processor.h>
+#include <stdio.h>
+
+static ULONG Runs;
+static ULONG RanOn;
+
+static VOID Routine(PKDPC Dpc, PVOID DeferredContext, PVOID SystemArgument1, PVOID SystemArgument2)
+{
+    (void)Dpc, (void)DeferredContext, (void)SystemArgument1, (void)SystemArgument2;
+    Runs++;
+    RanOn = KeGetCurrentProcessorIndex();
+}
+
+int main(void)
+{
+    KPRCB_CONFIG Config = {.Size = sizeof(Config), .ProcessorCount = 2};
+    PROCESSOR_NUMBER Target;
+    KDPC Dpc;
+    KIRQL OldIrql;
+    BOOLEAN First;
+    BOOLEAN Second;
+
+    if (!NT_SUCCESS(KprcbStart(&Config)) || !NT_SUCCESS(KprcbAttachThread(0))) {
+        return 1;
+    }
+    KeInitializeDpc(&Dpc, Routine, NULL);
+
+    OldIrql = KeRaiseIrqlToDpcLevel();
+    First = KeInsertQueueDpc(&Dpc, NULL, NULL);
+    Second = KeInsertQueueDpc(&Dpc, NULL, NULL);
+    printf("queued: %u, queued again: %u, runs at DISPATCH_LEVEL: %u\n", First, Second, (unsigned)Runs);
+    KeLowerIrql(OldIrql);
+    printf("runs after lowering: %u\n", (unsigned)Runs);
+
+    KeGetProcessorNumberFromIndex(1, &Target);
+    KeSetTargetProcessorDpcEx(&Dpc, &Target);
+    KeInsertQueueDpc(&Dpc, NULL, NULL);
+    KeFlushQueuedDpcs();
+    printf("runs after the flush: %u, the last on processor %u\n", (unsigned)Runs, (unsigned)RanOn);
+    return Runs != 2 || RanOn != 1;
+}

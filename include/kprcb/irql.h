@@ -1,0 +1,184 @@
+/*
+ * irql.h - interrupt request level: KeRaiseIrql, KeLowerIrql and their kin.
+ *
+ * Below DISPATCH_LEVEL the level belongs to the thread. From DISPATCH_LEVEL up it belongs to the processor, and the thread
+ * that runs there owns the processor: at most one thread at a time. Raising across DISPATCH_LEVEL takes the processor and
+ * may wait for it; lowering across it runs the DPCs and serves the IPIs that came meanwhile, then lets go.
+ *
+ * Raise and lower are inline. The thread that is biased to its processor (its resident, see KprcbAttachThread) pays two
+ * plain stores and one load each; everyone else takes the slow path in the library. The protocol, word by word:
+ *
+ *   the resident raises   ResidentIrql = DISPATCH_LEVEL (relaxed), compiler fence, load Request (acquire).
+ *                         No bit set: it owns the processor. Else the slow path decides.
+ *   the resident lowers   ResidentIrql = level (release), compiler fence, load Request (acquire).
+ *                         No bit set: done. Else the slow path takes the processor back and serves what came.
+ *   a revoker             holds the token (KPCR.Owner), Request |= REVOKED (seq_cst), membarrier, then waits until
+ *                         ResidentIrql (acquire) is below DISPATCH_LEVEL.
+ *   a poster              Request |= bit (seq_cst). If it finds the processor owned by the resident: membarrier, and it
+ *                         looks at ResidentIrql again.
+ *
+ * membarrier pairs with the two compiler fences: after it, either the resident's store is visible to the other side or
+ * the resident's load comes later and sees the bit. Release of ResidentIrql pairs with the revoker's acquire.
+ *
+ * Writers and readers of each word are listed in prcb.h.
+ */
+#ifndef KPRCB_IRQL_H
+#define KPRCB_IRQL_H
+
+#include <kprcb/prcb.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PASSIVE_LEVEL 0
+#define LOW_LEVEL 0
+#define APC_LEVEL 1
+#define DISPATCH_LEVEL 2
+#ifdef __i386__
+#define CMCI_LEVEL 5
+#define PROFILE_LEVEL 27
+#define CLOCK1_LEVEL 28
+#define CLOCK2_LEVEL 28
+#define CLOCK_LEVEL 28
+#define SYNCH_LEVEL 28
+#define IPI_LEVEL 29
+#define POWER_LEVEL 30
+#define HIGH_LEVEL 31
+#else
+#define CMCI_LEVEL 5
+#define SYNCH_LEVEL 12
+#define CLOCK_LEVEL 13
+#define IPI_LEVEL 14
+#define DRS_LEVEL 14
+#define POWER_LEVEL 14
+#define PROFILE_LEVEL 15
+#define HIGH_LEVEL 15
+#endif
+
+#define KPRCB_HELD_LOCKS 16
+
+/*
+ * What the library keeps for each thread, in thread-local storage. Written by its thread alone. Not for use outside the
+ * inline routines of these headers.
+ */
+typedef struct _KPRCB_THREAD_BLOCK {
+    PKPCR Fast;        /* the processor to which this thread is biased; NULL: raise and lower take the slow path */
+    PKTHREAD Thread;   /* NULL until the thread's first call of the library */
+    PKPCR Pcr;         /* the processor owned, else the home */
+    ULONG Crowded;     /* processors outnumber the host's CPUs */
+    KSPIN_LOCK SpinLockValue; /* what a KSPIN_LOCK holds that this thread owns */
+    /* Tested and stored together by the queued locks; never one half by a store and then both by a load. */
+    union {
+        USHORT IrqlAndHeldCount;
+        struct {
+            KIRQL Irql;
+            UCHAR HeldCount; /* may exceed KPRCB_HELD_LOCKS: the surplus is not recorded */
+        };
+    };
+    BOOLEAN Checked;   /* misuse is a bug check */
+    ULONG Masked;      /* above zero: no IPI is served, as with interrupts off */
+    PVOID Held[KPRCB_HELD_LOCKS]; /* locks owned, the last one last: PKSPIN_LOCK, or PKSPIN_LOCK_QUEUE with bit 0 set */
+    KIRQL RaisedFrom[HIGH_LEVEL + 1]; /* for each level that is in force or was raised from: the level below it */
+} KPRCB_THREAD_BLOCK;
+
+extern KPRCB_API __thread KPRCB_THREAD_BLOCK KprcbThread __attribute__((tls_model("initial-exec")));
+
+/* The out-of-line halves of the inline routines below; they do the whole job, whatever the level. */
+KPRCB_API KIRQL KfRaiseIrql(KIRQL NewIrql);
+KPRCB_API VOID KfLowerIrql(KIRQL NewIrql);
+
+/*
+ * KfLowerIrqlPending: ends a lower whose fast path found a request after it had let go.
+ */
+KPRCB_API VOID KfLowerIrqlPending(PKPCR Pcr);
+
+/*
+ * KeGetCurrentIrql (WDK: KeGetCurrentIrql)
+ * The level of the calling thread, which from DISPATCH_LEVEL up is that of its processor. Any IRQL. Never fails.
+ */
+FORCEINLINE KIRQL KeGetCurrentIrql(VOID)
+{
+    return KprcbThread.Irql;
+}
+
+/*
+ * KeRaiseIrqlToDpcLevel (WDK: KeRaiseIrqlToDpcLevel)
+ * Raises to DISPATCH_LEVEL and takes the processor. IRQL <= DISPATCH_LEVEL; at DISPATCH_LEVEL it does nothing.
+ * Returns the level before the call. Above DISPATCH_LEVEL: bug check IRQL_NOT_GREATER_OR_EQUAL.
+ */
+FORCEINLINE KIRQL KeRaiseIrqlToDpcLevel(VOID)
+{
+    PKPCR Pcr = KprcbThread.Fast;
+    KIRQL OldIrql = KprcbThread.Irql;
+
+    if (__builtin_expect(OldIrql < DISPATCH_LEVEL && Pcr != NULL, 1)) {
+        __atomic_store_n(&Pcr->ResidentIrql, DISPATCH_LEVEL, __ATOMIC_RELAXED);
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+        if (__builtin_expect((__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & KPCR_REQUEST_MASK) == 0, 1)) {
+            KprcbThread.Irql = DISPATCH_LEVEL;
+            if (__builtin_expect(KprcbThread.RaisedFrom[DISPATCH_LEVEL] != OldIrql, 0)) {
+                KprcbThread.RaisedFrom[DISPATCH_LEVEL] = OldIrql;
+            }
+            return OldIrql;
+        }
+    }
+    return KfRaiseIrql(DISPATCH_LEVEL);
+}
+
+/*
+ * KeLowerIrql (WDK: KeLowerIrql)
+ * Restores NewIrql, the level that the matching raise returned. Going below DISPATCH_LEVEL runs pending DPCs and serves
+ * pending IPIs first, then lets the processor go. Any IRQL >= NewIrql. A level above the current one, or one that is not
+ * that of the matching raise: bug check IRQL_NOT_LESS_OR_EQUAL; on a free build the level is just set, taking or letting
+ * go of the processor as the new level demands.
+ */
+FORCEINLINE VOID KeLowerIrql(KIRQL NewIrql)
+{
+    PKPCR Pcr = KprcbThread.Fast;
+
+    if (__builtin_expect(KprcbThread.Irql == DISPATCH_LEVEL && Pcr != NULL &&
+                             NewIrql == KprcbThread.RaisedFrom[DISPATCH_LEVEL],
+                         1)) {
+        KprcbThread.Irql = NewIrql;
+        __atomic_store_n(&Pcr->ResidentIrql, NewIrql, __ATOMIC_RELEASE);
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+        if (__builtin_expect((__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & KPCR_REQUEST_MASK) != 0, 0)) {
+            KfLowerIrqlPending(Pcr);
+        }
+        return;
+    }
+    KfLowerIrql(NewIrql);
+}
+
+/*
+ * KeRaiseIrql (WDK: KeRaiseIrql)
+ * Raises to NewIrql and stores the level before the call in *OldIrql, last. From APC_LEVEL up APCs stop, from DISPATCH_LEVEL
+ * up the caller owns its processor. Any IRQL <= NewIrql. A level below the current one: bug check
+ * IRQL_NOT_GREATER_OR_EQUAL; on a free build the level is just set. A level above HIGH_LEVEL is the same bug check on
+ * either build.
+ */
+#define KeRaiseIrql(NewIrql, OldIrql) (*(OldIrql) = KprcbRaiseIrql(NewIrql))
+
+FORCEINLINE KIRQL KprcbRaiseIrql(KIRQL NewIrql)
+{
+    if (__builtin_constant_p(NewIrql) && NewIrql == DISPATCH_LEVEL) {
+        return KeRaiseIrqlToDpcLevel();
+    }
+    return KfRaiseIrql(NewIrql);
+}
+
+/*
+ * KeRaiseIrqlToSynchLevel (WDK: KeRaiseIrqlToSynchLevel)
+ * Raises to SYNCH_LEVEL: 12 in x64's numbering, 28 on i386. IRQL <= SYNCH_LEVEL. Returns the level before the call.
+ */
+FORCEINLINE KIRQL KeRaiseIrqlToSynchLevel(VOID)
+{
+    return KfRaiseIrql(SYNCH_LEVEL);
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

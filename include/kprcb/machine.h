@@ -1,0 +1,85 @@
+/*
+ * machine.h - starting and stopping the machine, attaching threads to processors.
+ *
+ * The first call of any routine starts the machine with defaults and attaches the calling thread; the routines here do it by
+ * choice. A thread that was never attached by name is attached by its first call, to the least used processor, as its
+ * resident if it has none; such a thread may run on any processor.
+ *
+ * Deviation from NT: threads below DISPATCH_LEVEL run beside the owner of their processor and beside each other, as the
+ * host schedules them. What NT's scheduler guarantees below DISPATCH_LEVEL by running one thread a processor does not hold.
+ */
+#ifndef KPRCB_MACHINE_H
+#define KPRCB_MACHINE_H
+
+#include <kprcb/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* KPRCB_CONFIG.Flags */
+#define KPRCB_NO_PINNING 0x00000001   /* leave the placement of threads to the host */
+#define KPRCB_FREE_BUILD 0x00000004   /* BuildType without PRCB_BUILD_DEBUG: misuse does what a free build of NT does */
+#define KPRCB_NO_SIGNALS 0x00000010   /* an owner that does not poll is not interrupted */
+#define KPRCB_NO_MEMBARRIER 0x00000020 /* residents order their stores by exchange, as on hosts without membarrier */
+
+#define KPRCB_VALID_FLAGS (KPRCB_NO_PINNING | KPRCB_FREE_BUILD | KPRCB_NO_SIGNALS | KPRCB_NO_MEMBARRIER)
+
+typedef struct _KPRCB_CONFIG {
+    ULONG Size;           /* sizeof(KPRCB_CONFIG) */
+    ULONG ProcessorCount; /* 0: one for each host CPU that the process may use */
+    ULONG GroupSize;      /* processors a group, 1 to KPRCB_GROUP_SIZE; 0: KPRCB_GROUP_SIZE */
+    ULONG Flags;
+    ULONG TimeIncrement;  /* clock tick in 100 ns units, 1,000 to 10,000,000; 0: 10,000 (1 ms) */
+    const char *Version;  /* behaviour profile; NULL: the newest */
+} KPRCB_CONFIG;
+
+/*
+ * KprcbStart: creates the processors, all or none, with their threads. Config NULL: the defaults, which the environment may
+ * set: KPRCB_PROCESSORS, KPRCB_GROUP_SIZE, KPRCB_FLAGS (names without the prefix, joined by commas), KPRCB_TIME_INCREMENT.
+ * The calling thread is not attached.
+ *   STATUS_SUCCESS
+ *   STATUS_ALREADY_INITIALIZED     it runs
+ *   STATUS_INVALID_PARAMETER       a member, or a variable of the environment, is out of range; nothing was started
+ *   STATUS_NOT_SUPPORTED           Version names a profile that this library does not have
+ *   STATUS_INSUFFICIENT_RESOURCES  memory or threads; nothing was started
+ */
+KPRCB_API NTSTATUS KprcbStart(const KPRCB_CONFIG *Config);
+
+/*
+ * KprcbStop: ends all threads of the machine and frees its memory. The calling thread is detached.
+ *   STATUS_SUCCESS
+ *   STATUS_DEVICE_NOT_READY        it does not run
+ *   STATUS_DEVICE_BUSY             DPCs are queued or running, an IPI is under way, other threads are attached, or the caller
+ *                                  is inside a routine of the machine; a line on stderr says which
+ *   STATUS_INVALID_DEVICE_STATE    the caller's IRQL is not PASSIVE_LEVEL
+ */
+KPRCB_API NTSTATUS KprcbStop(VOID);
+
+/*
+ * KprcbAttachThread: makes the calling thread the resident of a processor and restricts its affinity to it. Starts the machine
+ * if it does not run. PASSIVE_LEVEL. A thread that is attached already moves.
+ *   STATUS_SUCCESS
+ *   STATUS_INVALID_PARAMETER       no such processor
+ *   STATUS_ALREADY_REGISTERED      the processor has a resident that was attached by name
+ *   STATUS_INVALID_DEVICE_STATE    the caller's IRQL is not PASSIVE_LEVEL, or it is a thread of the machine
+ *   STATUS_INSUFFICIENT_RESOURCES
+ */
+KPRCB_API NTSTATUS KprcbAttachThread(ULONG ProcessorIndex);
+
+/*
+ * KprcbDetachThread: the opposite; the thread's next call attaches it anew. Threads detach by themselves at exit. PASSIVE_LEVEL.
+ *   STATUS_SUCCESS
+ *   STATUS_NOT_FOUND               the thread is not attached
+ *   STATUS_INVALID_DEVICE_STATE    the caller's IRQL is not PASSIVE_LEVEL, or it is a thread of the machine
+ */
+KPRCB_API NTSTATUS KprcbDetachThread(VOID);
+
+/* KprcbVersion: the library's own version, as "0.1.0". */
+KPRCB_API const char *KprcbVersion(VOID);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

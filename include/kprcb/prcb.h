@@ -1,0 +1,246 @@
+/*
+ * prcb.h - KPCR and KPRCB: what the library keeps for each logical processor.
+ *
+ * One processor is one page-aligned KPCR that holds its KPRCB as PrcbData; Prcb points to it and code should go through
+ * Prcb rather than assume the embedding. Members are grouped by who writes them, one group to its own cache lines:
+ *
+ *   owner      written only by the thread that owns the processor (see irql.h), read by others for display
+ *   resident   written only by the resident thread
+ *   remote     written by other processors, by read-modify-write
+ *   start      written once while the processor starts, then constant
+ *
+ * Member names are those of NT's KPRCB wherever NT has the member. Read them through the routines of the other headers
+ * where there is one: a processor that the caller does not own changes under the reader.
+ */
+#ifndef KPRCB_PRCB_H
+#define KPRCB_PRCB_H
+
+#include <kprcb/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PRCB_MAJOR_VERSION 1
+#define PRCB_MINOR_VERSION 1
+
+/* KPRCB.BuildType */
+#define PRCB_BUILD_DEBUG 0x0001        /* checked machine: misuse is a bug check */
+#define PRCB_BUILD_UNIPROCESSOR 0x0002
+
+#ifdef __LP64__
+#define KPRCB_GROUP_SIZE 64
+#else
+#define KPRCB_GROUP_SIZE 32
+#endif
+#define KPRCB_MAXIMUM_PROCESSORS 1280
+#define KPRCB_MAXIMUM_GROUPS (KPRCB_MAXIMUM_PROCESSORS / KPRCB_GROUP_SIZE)
+
+/* The numbers of the 32-bit kernel. */
+typedef enum _CPU_VENDORS {
+    CPU_NONE = 0,
+    CPU_INTEL,
+    CPU_AMD,
+    CPU_CYRIX,
+    CPU_TRANSMETA,
+    CPU_VIA,
+    CPU_RISE,
+    CPU_UNKNOWN
+} CPU_VENDORS;
+
+typedef ULONG_PTR KSPIN_LOCK, *PKSPIN_LOCK;
+
+/*
+ * The node of a queued spin lock. Lock holds the address of the lock it queues for, and in its two low bits how far it
+ * has come. Next: written by the successor as it queues, read by this node's owner as it releases.
+ */
+typedef struct _KSPIN_LOCK_QUEUE {
+    struct _KSPIN_LOCK_QUEUE *volatile Next;
+    KSPIN_LOCK *volatile Lock;
+} KSPIN_LOCK_QUEUE, *PKSPIN_LOCK_QUEUE;
+
+#define LOCK_QUEUE_WAIT 1   /* queued, not yet owner */
+#define LOCK_QUEUE_OWNER 2  /* owner */
+
+typedef enum _KSPIN_LOCK_QUEUE_NUMBER {
+    LockQueueUnusedSpare0,
+    LockQueueUnusedSpare1,
+    LockQueueUnusedSpare2,
+    LockQueueUnusedSpare3,
+    LockQueueVacbLock,
+    LockQueueMasterLock,
+    LockQueueNonPagedPoolLock,
+    LockQueueIoCancelLock,
+    LockQueueUnusedSpare8,
+    LockQueueIoVpbLock,
+    LockQueueIoDatabaseLock,
+    LockQueueIoCompletionLock,
+    LockQueueNtfsStructLock,
+    LockQueueAfdWorkQueueLock,
+    LockQueueBcbLock,
+    LockQueueUnusedSpare15,
+    LockQueueUnusedSpare16,
+    LockQueueMaximumLock
+} KSPIN_LOCK_QUEUE_NUMBER, *PKSPIN_LOCK_QUEUE_NUMBER;
+
+struct _KDPC;
+struct _KTHREAD;
+struct _KPRCB;
+struct _KPCR;
+
+typedef struct _KTHREAD *PKTHREAD, *PRKTHREAD;
+
+typedef struct _KDPC_LIST {
+    SINGLE_LIST_ENTRY ListHead;
+    SINGLE_LIST_ENTRY *LastEntry;
+} KDPC_LIST, *PKDPC_LIST;
+
+/*
+ * A queue of DPCs: DpcData[0] the normal ones, DpcData[1] the threaded ones. All members are guarded by DpcLock, except
+ * that DpcCount and ActiveDpc are written by the owner of the processor alone.
+ */
+typedef struct _KDPC_DATA {
+    KDPC_LIST DpcList;
+    KSPIN_LOCK DpcLock;
+    LONG volatile DpcQueueDepth;
+    ULONG DpcCount;
+    struct _KDPC *volatile ActiveDpc;
+} KDPC_DATA, *PKDPC_DATA;
+
+typedef PVOID PKIPI_CONTEXT;
+
+/*
+ * The routine that an IPI packet runs on each target, at IPI_LEVEL. It calls KiIpiSignalPacketDone(PacketContext), or
+ * KiIpiSignalPacketDoneAndStall, exactly once, after it has read its parameters.
+ */
+typedef VOID (*PKIPI_WORKER)(PKIPI_CONTEXT PacketContext, PVOID Parameter1, PVOID Parameter2, PVOID Parameter3);
+
+typedef struct DECLSPEC_ALIGN(KPRCB_CACHE_LINE) _KPRCB {
+    /* start, but for CurrentThread: owner */
+    USHORT MinorVersion;
+    USHORT MajorVersion;
+    PKTHREAD volatile CurrentThread; /* the owner, else the resident, else IdleThread */
+    PKTHREAD IdleThread;
+    UCHAR LegacyNumber;
+    UCHAR NestingLevel;
+    USHORT BuildType;
+    CHAR CpuType;
+    CHAR CpuID;
+    union {
+        USHORT CpuStep;
+        struct {
+            UCHAR CpuStepping;
+            UCHAR CpuModel;
+        };
+    };
+    ULONG CFlushSize;
+    UCHAR CoresPerPhysicalProcessor;
+    UCHAR LogicalProcessorsPerCore;
+    UCHAR CpuVendor;
+    UCHAR GroupIndex;
+    USHORT Group;
+    ULONG MHz;
+    KAFFINITY GroupSetMember;
+    ULONG Number;
+    UCHAR VendorString[13];
+    UCHAR InitialApicId;
+    UCHAR LogicalProcessorsPerPhysicalProcessor;
+    ULONG ProcessorSignature;
+    ULONGLONG FeatureBits;
+    LARGE_INTEGER UpdateSignature;
+
+    /* owner: one entry a numbered lock; the first in the last bytes of a line, so that the second begins one */
+    DECLSPEC_ALIGN(KPRCB_CACHE_LINE) UCHAR PrcbPad0[KPRCB_CACHE_LINE - sizeof(KSPIN_LOCK_QUEUE)];
+    KSPIN_LOCK_QUEUE LockQueue[LockQueueMaximumLock];
+
+    /* owner: counts of what ran on this processor */
+    DECLSPEC_ALIGN(KPRCB_CACHE_LINE) ULONG InterruptCount;
+    ULONG DpcLastCount;
+    ULONG DpcLastTick; /* the clock tick of the last update of DpcRequestRate */
+    ULONG DpcRequestRate;
+    ULONG MinimumDpcRate;
+    LONG MaximumDpcQueueDepth;
+    PVOID DpcStack; /* stack address at which the DPC routine now running was entered */
+    BOOLEAN volatile DpcRoutineActive;
+    BOOLEAN volatile QuantumEnd;
+    BOOLEAN volatile ClockOwner;
+
+    /* owner and, under DpcLock, those who take a DPC back */
+    DECLSPEC_ALIGN(KPRCB_CACHE_LINE) KDPC_DATA DpcData[2];
+
+    /* owner, as the sender of a packet; TargetSet is counted down by its targets */
+    DECLSPEC_ALIGN(KPRCB_CACHE_LINE) PVOID volatile CurrentPacket[3];
+    PKIPI_WORKER volatile WorkerRoutine;
+    ULONG volatile ReverseStall;
+    union {
+        KAFFINITY volatile TargetSet;                        /* of group 0 */
+        KAFFINITY volatile TargetSets[KPRCB_MAXIMUM_GROUPS]; /* of every group */
+    };
+    DECLSPEC_ALIGN(KPRCB_CACHE_LINE) LONG volatile PacketBarrier; /* targets that have yet to reach a rendezvous */
+
+    /* remote: what other processors ask of this one */
+    DECLSPEC_ALIGN(KPRCB_CACHE_LINE) ULONG volatile RequestSummary; /* IPI_ bits */
+    struct _KPRCB *volatile SignalDone;                             /* whose packet is waiting here */
+} KPRCB, *PKPRCB;
+
+/*
+ * The words of the ownership protocol (irql.h tells it):
+ *
+ *   ResidentIrql  writer: the resident. Reader: whoever wants the processor.
+ *   Request       writers: anyone, by read-modify-write. Reader: the owner on each raise and lower, the idle thread.
+ *   DpcInbox      writers: anyone, by compare-exchange. Reader: whoever holds DpcLock, by exchange.
+ *   Owner         writer: whoever takes or lets go, by compare-exchange and exchange. Reader: posters.
+ *   Resident, LastOwner   writer: the holder of the token.
+ *   Token...      writers: anyone, by read-modify-write.
+ */
+typedef struct DECLSPEC_ALIGN(4096) _KPCR {
+    /* start, but for Irql: owner, while the processor is owned by token */
+    ULONG_PTR Reserved[0x20 / sizeof(ULONG_PTR) - 1];
+    struct _KPCR *Self;
+    struct _KPRCB *Prcb;
+    KIRQL volatile Irql;
+    ULONG HostProcessor; /* CPU to which the idle thread is pinned, or KPRCB_NOT_PINNED */
+
+    /* resident */
+    DECLSPEC_ALIGN(KPRCB_CACHE_LINE) ULONG volatile ResidentIrql;
+
+    /* remote */
+    DECLSPEC_ALIGN(KPRCB_CACHE_LINE) ULONG volatile Request; /* KPCR_REQUEST_ bits */
+    ULONG volatile IdleWaiters;
+    ULONGLONG volatile DpcInbox;
+
+    /* whoever takes or lets go */
+    DECLSPEC_ALIGN(KPRCB_CACHE_LINE) PKTHREAD volatile Owner; /* who holds the token */
+    PKTHREAD volatile Resident;
+    PKTHREAD LastOwner;            /* who held the token last */
+    ULONG volatile StaleResidents; /* displaced residents that may still believe in their bias */
+    ULONG volatile TokenWaiters;
+    ULONG volatile TokenSequence;  /* what they sleep on */
+    ULONG volatile TokenWaking;    /* one of them was woken and has not looked yet */
+
+    KPRCB PrcbData;
+} KPCR, *PKPCR;
+
+/* KPCR.Request */
+#define KPCR_REQUEST_REVOKED 0x00000001  /* the resident must take the token like everyone else */
+#define KPCR_REQUEST_DISPATCH 0x00000002 /* a DISPATCH_LEVEL software interrupt is pending: DPCs wait */
+#define KPCR_REQUEST_LAZY 0x00000004     /* DPCs wait that asked for no interrupt */
+#define KPCR_REQUEST_IPI 0x00000008      /* RequestSummary is not empty */
+#define KPCR_REQUEST_STOP 0x00000010     /* the idle thread ends */
+#define KPCR_REQUEST_PARKED 0x80000000   /* the idle thread sleeps */
+
+/* What the owner's raise and lower must look at. */
+#define KPCR_REQUEST_MASK 0x7FFFFFFF
+
+#define KPRCB_NOT_PINNED 0xFFFFFFFF
+
+KPRCB_STATIC_ASSERT(offsetof(KPRCB, LockQueue) % KPRCB_CACHE_LINE == KPRCB_CACHE_LINE - sizeof(KSPIN_LOCK_QUEUE),
+                    "the first lock queue ends a cache line, the second begins one");
+KPRCB_STATIC_ASSERT(offsetof(KPCR, Prcb) == 0x20, "Prcb at its place");
+KPRCB_STATIC_ASSERT(offsetof(KPCR, PrcbData) % KPRCB_CACHE_LINE == 0, "the lines of the KPRCB are lines of the KPCR");
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

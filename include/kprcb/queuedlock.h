@@ -1,0 +1,141 @@
+/*
+ * queuedlock.h - queued spin locks: in-stack and numbered.
+ *
+ * Waiters own the lock strictly in the order in which they queued. The lock word is 0 while free, else the address of the
+ * last node of the queue. A node's Lock member is the lock's address, with LOCK_QUEUE_WAIT while it queues and
+ * LOCK_QUEUE_OWNER once it owns. A node must not move between acquire and release, and the thread that acquired releases.
+ *
+ * Checked builds bug check SPIN_LOCK_ALREADY_OWNED (0x0F) when a thread acquires a lock it owns and SPIN_LOCK_NOT_OWNED
+ * (0x10) when a handle is released that does not own; the first parameter is the lock, the second the handle.
+ */
+#ifndef KPRCB_QUEUEDLOCK_H
+#define KPRCB_QUEUEDLOCK_H
+
+#include <kprcb/spinlock.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct _KLOCK_QUEUE_HANDLE {
+    KSPIN_LOCK_QUEUE LockQueue;
+    KIRQL OldIrql;
+} KLOCK_QUEUE_HANDLE, *PKLOCK_QUEUE_HANDLE;
+
+KPRCB_STATIC_ASSERT(sizeof(KLOCK_QUEUE_HANDLE) == 3 * sizeof(void *), "KLOCK_QUEUE_HANDLE as the WDK lays it out");
+
+/* The out-of-line halves of the inline routines below; the first two do the whole job in all cases. */
+KPRCB_API VOID KfAcquireInStackQueuedSpinLock(PKSPIN_LOCK SpinLock, PKLOCK_QUEUE_HANDLE LockHandle);
+KPRCB_API VOID KfReleaseInStackQueuedSpinLock(PKLOCK_QUEUE_HANDLE LockHandle);
+/* Waits behind Before, which Node found in the lock word when it exchanged itself into it. */
+KPRCB_API VOID KfJoinSpinLockQueue(PKSPIN_LOCK SpinLock, PKSPIN_LOCK_QUEUE Node, PKSPIN_LOCK_QUEUE Before);
+
+/* KPRCB_THREAD_BLOCK.IrqlAndHeldCount: at DISPATCH_LEVEL with one lock. Below DISPATCH_LEVEL without a lock it is the level. */
+#define KPRCB_ONE_LOCK_AT_DISPATCH (1 << 8 | DISPATCH_LEVEL)
+
+/*
+ * KeAcquireInStackQueuedSpinLock (WDK: same). Raises to DISPATCH_LEVEL, queues and waits. IRQL <= DISPATCH_LEVEL.
+ *
+ * Inline for a biased resident that holds no lock. Lock says OWNER before the exchange: nobody else looks at it before the node
+ * is linked, and KfJoinSpinLockQueue corrects it first. The exchange waits for every store before it, so those are few.
+ */
+FORCEINLINE VOID KeAcquireInStackQueuedSpinLock(PKSPIN_LOCK SpinLock, PKLOCK_QUEUE_HANDLE LockHandle)
+{
+    PKPCR Pcr = KprcbThread.Fast;
+    USHORT OldIrql = KprcbThread.IrqlAndHeldCount;
+    PKSPIN_LOCK_QUEUE Node = &LockHandle->LockQueue;
+    PVOID Held = (PVOID)((ULONG_PTR)Node | 1);
+
+    if (__builtin_expect(OldIrql < DISPATCH_LEVEL && Pcr != NULL && !KprcbThread.Crowded, 1)) {
+        __atomic_store_n(&Pcr->ResidentIrql, DISPATCH_LEVEL, __ATOMIC_RELAXED);
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+        if (__builtin_expect((__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & KPCR_REQUEST_MASK) == 0, 1)) {
+            PKSPIN_LOCK_QUEUE Before;
+
+            if (__builtin_expect(KprcbThread.RaisedFrom[DISPATCH_LEVEL] != OldIrql, 0)) {
+                KprcbThread.RaisedFrom[DISPATCH_LEVEL] = (KIRQL)OldIrql;
+            }
+            if (KprcbThread.Held[0] != Held) {
+                __atomic_store_n(&KprcbThread.Held[0], Held, __ATOMIC_RELAXED);
+            }
+            __atomic_store_n(&KprcbThread.IrqlAndHeldCount, KPRCB_ONE_LOCK_AT_DISPATCH, __ATOMIC_RELAXED);
+            Node->Next = NULL;
+            __atomic_store_n(&Node->Lock, (PKSPIN_LOCK)((ULONG_PTR)SpinLock | LOCK_QUEUE_OWNER), __ATOMIC_RELAXED);
+            LockHandle->OldIrql = (KIRQL)OldIrql;
+            Before = (PKSPIN_LOCK_QUEUE)__atomic_exchange_n(SpinLock, (KSPIN_LOCK)Node, __ATOMIC_ACQ_REL);
+            if (__builtin_expect(Before != NULL, 0)) {
+                KfJoinSpinLockQueue(SpinLock, Node, Before);
+            }
+            return;
+        }
+    }
+    KfAcquireInStackQueuedSpinLock(SpinLock, LockHandle);
+}
+
+/*
+ * KeReleaseInStackQueuedSpinLock (WDK: same). Hands over, then lowers to the level at the acquire. IRQL DISPATCH_LEVEL.
+ *
+ * Inline for a node that is the only recorded lock of the thread, hence an owner, and that nobody waits behind.
+ */
+FORCEINLINE VOID KeReleaseInStackQueuedSpinLock(PKLOCK_QUEUE_HANDLE LockHandle)
+{
+    PKPCR Pcr = KprcbThread.Fast;
+    PKSPIN_LOCK_QUEUE Node = &LockHandle->LockQueue;
+    PKSPIN_LOCK SpinLock = (PKSPIN_LOCK)((ULONG_PTR)__atomic_load_n(&Node->Lock, __ATOMIC_RELAXED) ^ LOCK_QUEUE_OWNER);
+    KIRQL OldIrql = LockHandle->OldIrql;
+    KSPIN_LOCK Last = (KSPIN_LOCK)Node;
+
+    if (__builtin_expect(KprcbThread.IrqlAndHeldCount == KPRCB_ONE_LOCK_AT_DISPATCH &&
+                             KprcbThread.Held[0] == (PVOID)((ULONG_PTR)Node | 1) && Pcr != NULL &&
+                             OldIrql == KprcbThread.RaisedFrom[DISPATCH_LEVEL] &&
+                             __atomic_load_n(&Node->Next, __ATOMIC_RELAXED) == NULL &&
+                             __atomic_compare_exchange_n(SpinLock, &Last, 0, 0, __ATOMIC_RELEASE, __ATOMIC_RELAXED),
+                         1)) {
+        __atomic_store_n(&KprcbThread.IrqlAndHeldCount, OldIrql, __ATOMIC_RELAXED);
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+        __atomic_store_n(&Pcr->ResidentIrql, OldIrql, __ATOMIC_RELEASE);
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+        if (__builtin_expect((__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & KPCR_REQUEST_MASK) != 0, 0)) {
+            KfLowerIrqlPending(Pcr);
+        }
+        return;
+    }
+    KfReleaseInStackQueuedSpinLock(LockHandle);
+}
+
+/* KeAcquireInStackQueuedSpinLockAtDpcLevel (WDK: same). The level is not touched. IRQL >= DISPATCH_LEVEL. */
+KPRCB_API VOID KeAcquireInStackQueuedSpinLockAtDpcLevel(PKSPIN_LOCK SpinLock, PKLOCK_QUEUE_HANDLE LockHandle);
+
+/* KeReleaseInStackQueuedSpinLockFromDpcLevel (WDK: same). The level is not touched. IRQL >= DISPATCH_LEVEL. */
+KPRCB_API VOID KeReleaseInStackQueuedSpinLockFromDpcLevel(PKLOCK_QUEUE_HANDLE LockHandle);
+
+/* KeAcquireInStackQueuedSpinLockForDpc (WDK: same). Raises only from below DISPATCH_LEVEL. IRQL <= DISPATCH_LEVEL. */
+KPRCB_API VOID KeAcquireInStackQueuedSpinLockForDpc(PKSPIN_LOCK SpinLock, PKLOCK_QUEUE_HANDLE LockHandle);
+
+/* KeReleaseInStackQueuedSpinLockForDpc (WDK: same). Lowers only if the acquire had raised. IRQL DISPATCH_LEVEL. */
+KPRCB_API VOID KeReleaseInStackQueuedSpinLockForDpc(PKLOCK_QUEUE_HANDLE LockHandle);
+
+/*
+ * KeAcquireQueuedSpinLock (WDK: same, "reserved"). Acquires a numbered lock through this processor's entry of
+ * KPRCB.LockQueue. IRQL <= DISPATCH_LEVEL. Returns the level before the call. A number out of range is bug check
+ * SPIN_LOCK_INIT_FAILURE (0x81) with the number as first parameter.
+ */
+KPRCB_API KIRQL KeAcquireQueuedSpinLock(KSPIN_LOCK_QUEUE_NUMBER Number);
+
+/* KeReleaseQueuedSpinLock (WDK: same). On the processor of the acquire. Lowers to OldIrql. IRQL DISPATCH_LEVEL. */
+KPRCB_API VOID KeReleaseQueuedSpinLock(KSPIN_LOCK_QUEUE_NUMBER Number, KIRQL OldIrql);
+
+/*
+ * KeTryToAcquireQueuedSpinLock (WDK: same). One attempt: owns only if nobody owns or waits. IRQL <= DISPATCH_LEVEL.
+ * TRUE: IRQL is DISPATCH_LEVEL and *OldIrql holds the level before. FALSE: nothing changed.
+ */
+KPRCB_API LOGICAL KeTryToAcquireQueuedSpinLock(KSPIN_LOCK_QUEUE_NUMBER Number, PKIRQL OldIrql);
+
+/* KeAcquireQueuedSpinLockRaiseToSynch (WDK: same). As KeAcquireQueuedSpinLock, to SYNCH_LEVEL. IRQL <= SYNCH_LEVEL. */
+KPRCB_API KIRQL KeAcquireQueuedSpinLockRaiseToSynch(KSPIN_LOCK_QUEUE_NUMBER Number);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

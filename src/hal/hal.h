@@ -1,0 +1,150 @@
+/*
+ * hal.h - the door of the host layer: all that the library asks of the operating system and the CPU.
+ *
+ * Nothing outside src/hal sleeps, reads a clock, creates a thread, parks, or includes a host header. A second host behind this
+ * door (deterministic, with virtual time) must be able to replace src/hal as a whole.
+ */
+#ifndef HAL_H
+#define HAL_H
+
+#include <kprcb/base.h>
+
+/* --- cpu.c: the host's CPUs and the placement of threads --- */
+
+typedef struct _HAL_CPU {
+    ULONG HostProcessor; /* the host's number */
+    ULONG Package;
+    ULONG Core;          /* within the package */
+} HAL_CPU, *PHAL_CPU;
+
+/* CPUs that the process may use, at least 1; read anew by each HalInitializeProcessors. */
+ULONG HalInitializeProcessors(VOID);
+ULONG HalProcessorCount(VOID);
+/* Index 0 to HalProcessorCount() - 1. */
+const HAL_CPU *HalProcessor(ULONG Index);
+/* Pins the calling thread to one host CPU. FALSE: the host refuses. */
+BOOLEAN HalPinThread(ULONG HostProcessor);
+/* Lets the calling thread run on all CPUs that the process may use. */
+VOID HalUnpinThread(VOID);
+/* The host CPU on which the caller runs at this moment. */
+ULONG HalCurrentProcessor(VOID);
+
+/* --- clock.c --- */
+
+ULONGLONG HalMonotonicTime(VOID);  /* ns, CLOCK_MONOTONIC */
+ULONGLONG HalSystemTime(VOID);     /* 100 ns units since 1601, UTC */
+ULONGLONG HalThreadTime(VOID);     /* ns of CPU time of the calling thread */
+
+/* --- park.c: sleep until a word changes --- */
+
+/*
+ * Sleeps while *Word == Expected, at most Timeout ns (0: for ever). May return early. FALSE: the time is over. The caller reads
+ * its condition again. The kernel's own look at the word is sequentially consistent with HalWake's caller, who changes
+ * the word first.
+ */
+BOOLEAN HalPark(ULONG volatile *Word, ULONG Expected, ULONGLONG Timeout);
+/* Wakes up to Count sleepers. Word need not be mapped any more. */
+VOID HalWake(ULONG volatile *Word, ULONG Count);
+/* Gives the CPU to another runnable thread. */
+VOID HalYield(VOID);
+
+/* One step of a spin: a hint to the CPU, no system call. */
+static inline __attribute__((always_inline)) VOID HalPause(VOID)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ __volatile__("isb" ::: "memory");
+#else
+    __asm__ __volatile__("" ::: "memory");
+#endif
+}
+
+/* --- mutex.c: for start, stop and lists of threads; never taken at or above DISPATCH_LEVEL --- */
+
+typedef struct _HAL_MUTEX {
+    ULONG volatile State; /* 0 free, 1 held, 2 held with sleepers; all writers use read-modify-write */
+} HAL_MUTEX, *PHAL_MUTEX;
+
+VOID HalAcquireMutex(PHAL_MUTEX Mutex);
+VOID HalReleaseMutex(PHAL_MUTEX Mutex);
+
+/* --- barrier.c: a barrier on every running thread of the process --- */
+
+/* Registers the process with membarrier(PRIVATE_EXPEDITED). FALSE: the host has none; HalProcessBarrier must not be called. */
+BOOLEAN HalInitializeBarrier(VOID);
+/*
+ * On return every thread of the process has executed a full barrier since the call. Callers that wait together share one
+ * system call.
+ */
+VOID HalProcessBarrier(VOID);
+
+/* --- thread.c --- */
+
+typedef VOID HAL_THREAD_ROUTINE(PVOID Context);
+
+typedef struct _HAL_THREAD {
+    ULONG_PTR Opaque[2];
+} HAL_THREAD, *PHAL_THREAD;
+
+/*
+ * Creates a thread with all signals blocked but the interrupt's and those of faults, named Name (15 characters), pinned to HostProcessor unless it is
+ * HAL_ANY_PROCESSOR (a refused pin is not an error). StackSize in bytes; 0: the default. STATUS_INSUFFICIENT_RESOURCES.
+ */
+NTSTATUS HalCreateThread(PHAL_THREAD Thread, HAL_THREAD_ROUTINE *Routine, PVOID Context, SIZE_T StackSize,
+                         ULONG HostProcessor, const char *Name);
+#define HAL_ANY_PROCESSOR 0xFFFFFFFF
+/* Waits until the thread has ended and frees it. */
+VOID HalJoinThread(PHAL_THREAD Thread);
+/* The host's id of the calling thread. */
+LONG HalCurrentThreadId(VOID);
+/* Lowest and highest address of the calling thread's stack. */
+VOID HalCurrentStack(ULONG_PTR *Low, ULONG_PTR *High);
+/*
+ * From now on Routine(Context) is called when the calling thread ends, while its thread-local storage is still there.
+ * Context NULL: not any more. One routine for the process.
+ */
+VOID HalSetThreadExit(VOID (*Routine)(PVOID Context), PVOID Context);
+/* Routine is called in the child of each fork, once registered. */
+VOID HalSetForkChild(VOID (*Routine)(VOID));
+
+/* --- signal.c: interrupting a thread --- */
+
+/*
+ * What an interrupt does: called in the interrupted thread, async-signal-safe. FALSE: the host refuses, or the program uses the
+ * signal itself.
+ */
+BOOLEAN HalInstallInterrupt(VOID (*Routine)(VOID));
+/* Interrupts a thread of this process. A thread that has ended is no error. */
+VOID HalInterruptThread(LONG HostThreadId);
+/* Unblocks the interrupt in the calling thread. */
+VOID HalEnableInterrupt(VOID);
+
+/* --- page.c --- */
+
+/* Zeroed, page-aligned, whole pages. NULL: no memory. */
+PVOID HalAllocatePages(SIZE_T Bytes);
+VOID HalFreePages(PVOID Base, SIZE_T Bytes);
+
+/* --- cpuid.c --- */
+
+typedef struct _HAL_CPUID {
+    ULONG Eax, Ebx, Ecx, Edx;
+} HAL_CPUID, *PHAL_CPUID;
+
+/* Executes cpuid on the CPU that the caller runs on. FALSE: this host has no cpuid. */
+BOOLEAN HalCpuid(ULONG Leaf, ULONG Subleaf, PHAL_CPUID Registers);
+/* MHz of a host CPU as the host reports it, 0 if it does not. */
+ULONG HalProcessorMHz(ULONG HostProcessor);
+
+/* --- console.c: reports; no allocation, callable while the program is broken --- */
+
+/* To stderr, by write(2). At most 1 KiB a call. Formats: those of snprintf. */
+VOID HalPrint(const char *Format, ...) __attribute__((format(printf, 1, 2)));
+/* The calling thread's stack, a line a frame, leaving out the innermost Skip frames. */
+VOID HalPrintStack(ULONG Skip);
+DECLSPEC_NORETURN VOID HalAbort(VOID);
+/* A variable of the environment, or NULL. */
+const char *HalEnvironment(const char *Name);
+
+#endif

@@ -1,0 +1,252 @@
+/*
+ * members.c - the members of the KPCR and the KPRCB as data: name, group, offset, type, how to print and what they
+ * mean.
+ *
+ * Groups are those under which the public descriptions of the KPRCB list the newest layout. A new member of prcb.h
+ * gets a row here. Test: tests/kd/test_command.c.
+ */
+#include "kd.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static void KdAppend(char *Text, size_t Size, const char *Word)
+{
+    size_t Length = strlen(Text);
+
+    snprintf(Text + Length, Size - Length, "%s%s", Length != 0 ? " " : "", Word);
+}
+
+typedef struct _KD_BIT {
+    ULONGLONG Mask;
+    const char *Name;
+} KD_BIT;
+
+static void KdNameBits(const KD_BIT *Bits, ULONG Count, ULONGLONG Value, char *Text, size_t Size)
+{
+    for (ULONG Index = 0; Index < Count; Index++) {
+        if ((Value & Bits[Index].Mask) != 0) {
+            KdAppend(Text, Size, Bits[Index].Name);
+        }
+    }
+}
+
+static void KdExplainBuild(ULONGLONG Value, ULONG Element, char *Text, size_t Size)
+{
+    (void)Element;
+    KdAppend(Text, Size, (Value & PRCB_BUILD_DEBUG) != 0 ? "checked" : "free");
+    KdAppend(Text, Size, (Value & PRCB_BUILD_UNIPROCESSOR) != 0 ? "uniprocessor" : "multiprocessor");
+}
+
+static void KdExplainVendor(ULONGLONG Value, ULONG Element, char *Text, size_t Size)
+{
+    (void)Element;
+    KdAppend(Text, Size, KdVendorName((UCHAR)Value));
+}
+
+static void KdExplainFeatures(ULONGLONG Value, ULONG Element, char *Text, size_t Size)
+{
+    /* Capital letters: Microsoft's names, without KF_. identify.h of src/ke has the values. */
+    static const KD_BIT Bits[] = {
+        {0x00000001ULL, "V86_VIS"},      {0x00000002ULL, "RDTSC"},       {0x00000004ULL, "CR4"},
+        {0x00000008ULL, "CMOV"},         {0x00000010ULL, "GLOBAL_PAGE"}, {0x00000020ULL, "LARGE_PAGE"},
+        {0x00000040ULL, "MTRR"},         {0x00000080ULL, "CMPXCHG8B"},   {0x00000100ULL, "MMX"},
+        {0x00000200ULL, "WORKING_PTE"},  {0x00000400ULL, "PAT"},         {0x00000800ULL, "FXSR"},
+        {0x00001000ULL, "FAST_SYSCALL"}, {0x00002000ULL, "XMMI"},        {0x00004000ULL, "3DNOW"},
+        {0x00008000ULL, "AMDK6MTRR"},    {0x00010000ULL, "XMMI64"},      {0x00020000ULL, "DTS"},
+        {0x00040000ULL, "clfsh"},        {0x00080000ULL, "sse3"},        {0x00100000ULL, "amd"},
+        {0x00200000ULL, "acnt2"},        {0x00800000ULL, "intel"},       {0x01000000ULL, "smep"},
+        {0x02000000ULL, "rdrand"},       {0x20000000ULL, "NX_BIT"},      {0x100000000ULL, "rdtscp"},
+        {0x200000000ULL, "clflushopt"},  {0x400000000ULL, "hdc"},
+    };
+
+    (void)Element;
+    KdNameBits(Bits, ARRAYSIZE(Bits), Value, Text, Size);
+}
+
+static void KdExplainRequests(ULONGLONG Value, ULONG Element, char *Text, size_t Size)
+{
+    static const KD_BIT Bits[] = {
+        {IPI_APC, "APC"},
+        {IPI_DPC, "DPC"},
+        {IPI_FREEZE, "FREEZE"},
+        {IPI_PACKET_READY, "PACKET_READY"},
+        {IPI_SYNCH_REQUEST, "SYNCH_REQUEST"},
+    };
+
+    (void)Element;
+    KdNameBits(Bits, ARRAYSIZE(Bits), Value, Text, Size);
+}
+
+static void KdExplainPcrRequest(ULONGLONG Value, ULONG Element, char *Text, size_t Size)
+{
+    static const KD_BIT Bits[] = {
+        {KPCR_REQUEST_REVOKED, "REVOKED"}, {KPCR_REQUEST_DISPATCH, "DISPATCH"}, {KPCR_REQUEST_LAZY, "LAZY"},
+        {KPCR_REQUEST_IPI, "IPI"},         {KPCR_REQUEST_PARKED, "PARKED"},
+    };
+
+    (void)Element;
+    KdNameBits(Bits, ARRAYSIZE(Bits), Value, Text, Size);
+}
+
+static void KdExplainHost(ULONGLONG Value, ULONG Element, char *Text, size_t Size)
+{
+    (void)Element;
+    if (Value == KPRCB_NOT_PINNED) {
+        KdAppend(Text, Size, "not pinned");
+    }
+}
+
+static void KdExplainLock(ULONGLONG Value, ULONG Element, char *Text, size_t Size)
+{
+    static const char *const Names[LockQueueMaximumLock] = {
+        [LockQueueUnusedSpare0] = "UnusedSpare0",
+        [LockQueueUnusedSpare1] = "UnusedSpare1",
+        [LockQueueUnusedSpare2] = "UnusedSpare2",
+        [LockQueueUnusedSpare3] = "UnusedSpare3",
+        [LockQueueVacbLock] = "VacbLock",
+        [LockQueueMasterLock] = "MasterLock",
+        [LockQueueNonPagedPoolLock] = "NonPagedPoolLock",
+        [LockQueueIoCancelLock] = "IoCancelLock",
+        [LockQueueUnusedSpare8] = "UnusedSpare8",
+        [LockQueueIoVpbLock] = "IoVpbLock",
+        [LockQueueIoDatabaseLock] = "IoDatabaseLock",
+        [LockQueueIoCompletionLock] = "IoCompletionLock",
+        [LockQueueNtfsStructLock] = "NtfsStructLock",
+        [LockQueueAfdWorkQueueLock] = "AfdWorkQueueLock",
+        [LockQueueBcbLock] = "BcbLock",
+        [LockQueueUnusedSpare15] = "UnusedSpare15",
+        [LockQueueUnusedSpare16] = "UnusedSpare16",
+    };
+
+    KdAppend(Text, Size, Element < LockQueueMaximumLock && Names[Element] != NULL ? Names[Element] : "?");
+    KdAppend(Text, Size, KdLockState((ULONG_PTR)Value));
+}
+
+#define ROW(Structure, Member, TypeName, How, Text, More)                                                              \
+    {                                                                                                                  \
+        .Name = #Member, .Group = GROUP, .Type = TypeName, .Offset = offsetof(Structure, Member),                      \
+        .Size = sizeof(((Structure *)0)->Member), .Count = 1, .Format = How, .Meaning = Text, .Explain = More          \
+    }
+#define ARRAY(Structure, Member, TypeName, How, Text, More)                                                            \
+    {                                                                                                                  \
+        .Name = #Member, .Group = GROUP, .Type = TypeName, .Offset = offsetof(Structure, Member),                      \
+        .Size = sizeof(((Structure *)0)->Member[0]), .Count = ARRAYSIZE(((Structure *)0)->Member), .Format = How,      \
+        .Meaning = Text, .Explain = More                                                                               \
+    }
+
+const KD_MEMBER KdPcrMembers[] = {
+#define GROUP "Processor Control Region (KPCR)"
+    ROW(KPCR, Self, "KPCR *", KdAddress, "this KPCR", NULL),
+    ROW(KPCR, Prcb, "KPRCB *", KdAddress, "its KPRCB", NULL),
+    ROW(KPCR, Irql, "KIRQL", KdNumber, "level while owned by token", NULL),
+    ROW(KPCR, HostProcessor, "ULONG", KdNumber, "host CPU of the idle thread", KdExplainHost),
+    ROW(KPCR, ResidentIrql, "ULONG", KdNumber, "level of the resident thread", NULL),
+    ROW(KPCR, Request, "ULONG", KdHex, "what the owner is asked for", KdExplainPcrRequest),
+    ROW(KPCR, Resident, "KTHREAD *", KdAddress, "thread that the processor is biased to", NULL),
+#undef GROUP
+};
+const ULONG KdPcrMemberCount = ARRAYSIZE(KdPcrMembers);
+
+const KD_MEMBER KdPrcbMembers[] = {
+#define GROUP "Architecturally Defined Section"
+    ROW(KPRCB, MinorVersion, "USHORT", KdNumber, "PRCB_MINOR_VERSION", NULL),
+    ROW(KPRCB, MajorVersion, "USHORT", KdNumber, "PRCB_MAJOR_VERSION", NULL),
+    ROW(KPRCB, CurrentThread, "KTHREAD *", KdAddress, "owner, else resident, else idle thread", NULL),
+    ROW(KPRCB, IdleThread, "KTHREAD *", KdAddress, "runs what nobody else runs here", NULL),
+    ROW(KPRCB, LegacyNumber, "UCHAR", KdNumber, "number within the group", NULL),
+    ROW(KPRCB, NestingLevel, "UCHAR", KdNumber, "depth of interrupts", NULL),
+    ROW(KPRCB, BuildType, "USHORT", KdHex, "build:", KdExplainBuild),
+    ROW(KPRCB, CpuType, "CHAR", KdHex, "family", NULL),
+    ROW(KPRCB, CpuID, "CHAR", KdNumber, "1: the CPU has cpuid", NULL),
+    ROW(KPRCB, CpuStepping, "UCHAR", KdHex, "stepping", NULL),
+    ROW(KPRCB, CpuModel, "UCHAR", KdHex, "model", NULL),
+#undef GROUP
+#define GROUP "Architectural Padding"
+    ROW(KPRCB, CFlushSize, "ULONG", KdNumber, "bytes that clflush writes back", NULL),
+    ROW(KPRCB, CoresPerPhysicalProcessor, "UCHAR", KdNumber, "rounded up to a power of two", NULL),
+    ROW(KPRCB, LogicalProcessorsPerCore, "UCHAR", KdNumber, "threads a core", NULL),
+    ROW(KPRCB, CpuVendor, "UCHAR", KdNumber, "vendor:", KdExplainVendor),
+    ROW(KPRCB, MHz, "ULONG", KdNumber, "as the host reports it; 0: it does not", NULL),
+    ROW(KPRCB, GroupIndex, "UCHAR", KdNumber, "index within the group", NULL),
+    ROW(KPRCB, Group, "USHORT", KdNumber, "processor group", NULL),
+    ROW(KPRCB, GroupSetMember, "KAFFINITY", KdHex, "bit within the group's masks", NULL),
+    ROW(KPRCB, Number, "ULONG", KdNumber, "index within the machine", NULL),
+    ROW(KPRCB, ClockOwner, "BOOLEAN", KdBoolean, "keeps the machine's time", NULL),
+#undef GROUP
+#define GROUP "Spin Lock Queues"
+    ARRAY(KPRCB, LockQueue, "KSPIN_LOCK_QUEUE", KdLockQueue, "", KdExplainLock),
+#undef GROUP
+#define GROUP "Performance Counters"
+    ROW(KPRCB, InterruptCount, "ULONG", KdNumber, "interrupts taken", NULL),
+#undef GROUP
+#define GROUP "Inter-Processor Interrupts"
+    ROW(KPRCB, ProcessorSignature, "ULONG", KdHex, "eax of cpuid leaf 1", NULL),
+    ARRAY(KPRCB, CurrentPacket, "PVOID", KdAddress, "parameters of the packet sent last", NULL),
+    ROW(KPRCB, WorkerRoutine, "PKIPI_WORKER", KdAddress, "what that packet runs", NULL),
+    ROW(KPRCB, ReverseStall, "ULONG", KdNumber, "changes as stalled targets may go on", NULL),
+    ARRAY(KPRCB, TargetSets, "KAFFINITY", KdHex, "targets not done with the packet, a group each", NULL),
+    ROW(KPRCB, PacketBarrier, "LONG", KdNumber, "targets yet to reach a rendezvous", NULL),
+    ROW(KPRCB, RequestSummary, "ULONG", KdHex, "requests that wait here", KdExplainRequests),
+    ROW(KPRCB, SignalDone, "KPRCB *", KdAddress, "sender of the packet that waits here", NULL),
+#undef GROUP
+#define GROUP "DPC Management in Windows Server 2003 and Higher"
+    ROW(KPRCB, DpcData[0].DpcLock, "KSPIN_LOCK", KdHex, "guards the queue; 0: free", NULL),
+    ROW(KPRCB, DpcData[0].DpcQueueDepth, "LONG", KdNumber, "DPCs that wait", NULL),
+    ROW(KPRCB, DpcData[0].DpcCount, "ULONG", KdNumber, "DPCs that have run", NULL),
+    ROW(KPRCB, DpcData[0].ActiveDpc, "KDPC *", KdAddress, "the one that runs", NULL),
+    ROW(KPRCB, DpcData[1].DpcLock, "KSPIN_LOCK", KdHex, "the same for threaded DPCs", NULL),
+    ROW(KPRCB, DpcData[1].DpcQueueDepth, "LONG", KdNumber, "", NULL),
+    ROW(KPRCB, DpcData[1].DpcCount, "ULONG", KdNumber, "", NULL),
+    ROW(KPRCB, DpcData[1].ActiveDpc, "KDPC *", KdAddress, "", NULL),
+    ROW(KPRCB, DpcStack, "PVOID", KdAddress, "stack where the running DPC was entered", NULL),
+    ROW(KPRCB, MaximumDpcQueueDepth, "LONG", KdNumber, "more waiting low DPCs ask for an interrupt", NULL),
+    ROW(KPRCB, DpcRequestRate, "ULONG", KdNumber, "DPC interrupts a tick, averaged", NULL),
+    ROW(KPRCB, MinimumDpcRate, "ULONG", KdNumber, "a lower rate lets low DPCs ask for an interrupt", NULL),
+    ROW(KPRCB, DpcLastCount, "ULONG", KdNumber, "DpcCount at the last tick", NULL),
+    ROW(KPRCB, DpcRoutineActive, "BOOLEAN", KdBoolean, "DPCs are being run", NULL),
+    ROW(KPRCB, QuantumEnd, "BOOLEAN", KdBoolean, "the thread's quantum is over", NULL),
+#undef GROUP
+#define GROUP "The Old End"
+    ARRAY(KPRCB, VendorString, "UCHAR", KdText, "of cpuid leaf 0", NULL),
+    ROW(KPRCB, InitialApicId, "UCHAR", KdNumber, "ebx of cpuid leaf 1, bits 24-31", NULL),
+    ROW(KPRCB, LogicalProcessorsPerPhysicalProcessor, "UCHAR", KdNumber, "ebx of cpuid leaf 1, bits 16-23", NULL),
+    ROW(KPRCB, FeatureBits, "ULONGLONG", KdHex, "", KdExplainFeatures),
+    ROW(KPRCB, UpdateSignature, "LARGE_INTEGER", KdHex, "microcode; 0: not readable here", NULL),
+#undef GROUP
+};
+const ULONG KdPrcbMemberCount = ARRAYSIZE(KdPrcbMembers);
+
+ULONGLONG KdReadMember(const KD_MEMBER *Member, const void *Structure, ULONG Element)
+{
+    const UCHAR *Address = (const UCHAR *)Structure + Member->Offset + (size_t)Element * Member->Size;
+    ULONGLONG Value = 0;
+
+    if (Member->Format == KdLockQueue) {
+        ULONG_PTR Lock;
+
+        memcpy(&Lock, Address + offsetof(KSPIN_LOCK_QUEUE, Lock), sizeof(Lock));
+        return Lock;
+    }
+    switch (Member->Size) {
+    case 1:
+        Value = *Address;
+        break;
+    case 2: {
+        USHORT Short;
+        memcpy(&Short, Address, sizeof(Short));
+        Value = Short;
+        break;
+    }
+    case 4: {
+        ULONG Long;
+        memcpy(&Long, Address, sizeof(Long));
+        Value = Long;
+        break;
+    }
+    default:
+        memcpy(&Value, Address, sizeof(Value));
+        break;
+    }
+    return Value;
+}

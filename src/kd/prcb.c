@@ -1,0 +1,255 @@
+/*
+ * prcb.c - `kprcb prcb [N]`: the KPRCB of processor N, or of every processor, member by member.
+ *
+ * The values are those of a machine that this command starts: what runs on it is the command itself, hopping from
+ * processor to processor. Test: tests/kd/test_command.c.
+ */
+#include "kd.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NAME_WIDTH 37
+#define VALUE_WIDTH 20
+#define MEANING_COLUMN (2 + 6 + 2 + NAME_WIDTH + 1 + VALUE_WIDTH + 1)
+
+/* LONGs are the signed members. */
+static BOOLEAN KdIsSigned(const KD_MEMBER *Member)
+{
+    return strcmp(Member->Type, "LONG") == 0;
+}
+
+static void KdFormat(const KD_MEMBER *Member, const void *Structure, ULONG Element, char *Text, size_t Size)
+{
+    ULONGLONG Value = 0;
+
+    if (Member->Format != KdText) {
+        Value = KdReadMember(Member, Structure, Element);
+    }
+    switch (Member->Format) {
+    case KdNumber:
+        if (KdIsSigned(Member)) {
+            snprintf(Text, Size, "%" PRId32, (int32_t)Value);
+        } else {
+            snprintf(Text, Size, "%" PRIu64, Value);
+        }
+        break;
+    case KdBoolean:
+        snprintf(Text, Size, "%s", Value != 0 ? "TRUE" : "FALSE");
+        break;
+    case KdText:
+        snprintf(Text, Size, "\"%.*s\"", (int)Member->Count, (const char *)Structure + Member->Offset);
+        break;
+    case KdLockQueue:
+        snprintf(Text, Size, "0x%" PRIx64, Value & ~(ULONGLONG)(LOCK_QUEUE_WAIT | LOCK_QUEUE_OWNER));
+        break;
+    default:
+        snprintf(Text, Size, "0x%" PRIx64, Value);
+        break;
+    }
+}
+
+static void KdPrintElement(const KD_MEMBER *Member, const void *Structure, ULONG Element)
+{
+    char Name[64];
+    char Value[64];
+    char More[512] = "";
+    char Text[640];
+    int Printed;
+
+    if (Member->Count > 1 && Member->Format != KdText) {
+        snprintf(Name, sizeof(Name), "%s[%lu]", Member->Name, (unsigned long)Element);
+    } else {
+        snprintf(Name, sizeof(Name), "%s", Member->Name);
+    }
+    KdFormat(Member, Structure, Element, Value, sizeof(Value));
+    if (Member->Explain != NULL) {
+        Member->Explain(KdReadMember(Member, Structure, Element), Element, More, sizeof(More));
+    }
+    snprintf(Text, sizeof(Text), "%s%s%s", Element == 0 || Member->Format == KdLockQueue ? Member->Meaning : "",
+             Member->Meaning[0] != 0 && More[0] != 0 ? " " : "", More);
+    Printed =
+        printf("  0x%04lx  %-*s %s", (unsigned long)(Member->Offset + Element * Member->Size), NAME_WIDTH, Name, Value);
+    if (Text[0] == 0) {
+        putchar('\n');
+        return;
+    }
+    if (Printed >= MEANING_COLUMN) {
+        putchar('\n');
+        Printed = 0;
+    }
+    printf("%*s", MEANING_COLUMN - Printed, "");
+    KdWrap(MEANING_COLUMN, MEANING_COLUMN, Text);
+}
+
+static void KdPrintMembers(const KD_MEMBER *Members, ULONG Count, const void *Structure)
+{
+    const char *Group = "";
+
+    for (ULONG Index = 0; Index < Count; Index++) {
+        const KD_MEMBER *Member = &Members[Index];
+        ULONG Elements = Member->Format == KdText ? 1 : Member->Count;
+
+        if (strcmp(Group, Member->Group) != 0) {
+            Group = Member->Group;
+            printf("\n %s\n", Group);
+        }
+        for (ULONG Element = 0; Element < Elements; Element++) {
+            /* Of an array of masks only the first and what is not empty. */
+            if (Element == 0 || Member->Format != KdHex || KdReadMember(Member, Structure, Element) != 0) {
+                KdPrintElement(Member, Structure, Element);
+            }
+        }
+    }
+}
+
+static void KdJsonValue(const char *Name, const KD_MEMBER *Member, const void *Structure, ULONG Element)
+{
+    ULONGLONG Value = KdReadMember(Member, Structure, Element);
+
+    switch (Member->Format) {
+    case KdNumber:
+        if (KdIsSigned(Member)) {
+            KdJsonSigned(Name, (int32_t)Value);
+        } else {
+            KdJsonNumber(Name, Value);
+        }
+        break;
+    case KdBoolean:
+        KdJsonBoolean(Name, Value != 0);
+        break;
+    case KdLockQueue: {
+        KSPIN_LOCK_QUEUE Queue;
+
+        memcpy(&Queue, (const UCHAR *)Structure + Member->Offset + (size_t)Element * Member->Size, sizeof(Queue));
+        KdJsonOpen(Name, '{');
+        KdJsonHex("Next", (ULONG_PTR)Queue.Next);
+        KdJsonHex("Lock", (ULONG_PTR)Queue.Lock);
+        KdJsonClose('}');
+        break;
+    }
+    default:
+        KdJsonHex(Name, Value);
+        break;
+    }
+}
+
+static void KdJsonMembers(const char *Name, const KD_MEMBER *Members, ULONG Count, const void *Structure)
+{
+    KdJsonOpen(Name, '[');
+    for (ULONG Index = 0; Index < Count; Index++) {
+        const KD_MEMBER *Member = &Members[Index];
+
+        KdJsonOpen(NULL, '{');
+        KdJsonString("name", Member->Name);
+        KdJsonString("group", Member->Group);
+        KdJsonNumber("offset", Member->Offset);
+        KdJsonString("type", Member->Type);
+        if (Member->Format == KdText) {
+            char Text[64];
+
+            snprintf(Text, sizeof(Text), "%.*s", (int)Member->Count, (const char *)Structure + Member->Offset);
+            KdJsonString("value", Text);
+        } else if (Member->Count > 1) {
+            KdJsonOpen("value", '[');
+            for (ULONG Element = 0; Element < Member->Count; Element++) {
+                KdJsonValue(NULL, Member, Structure, Element);
+            }
+            KdJsonClose(']');
+        } else {
+            char More[512] = "";
+
+            KdJsonValue("value", Member, Structure, 0);
+            if (Member->Explain != NULL) {
+                Member->Explain(KdReadMember(Member, Structure, 0), 0, More, sizeof(More));
+                KdJsonString("text", More);
+            }
+        }
+        KdJsonClose('}');
+    }
+    KdJsonClose(']');
+}
+
+static BOOLEAN KdShowProcessor(const KD_OPTIONS *Options, ULONG Index)
+{
+    PKPCR Address = NULL;
+    PKPCR Copy = KdSnapshot(Index, &Address);
+
+    if (Copy == NULL) {
+        KdComplain("no memory to copy processor %lu", (unsigned long)Index);
+        return FALSE;
+    }
+    if (Options->Json) {
+        KdJsonOpen(NULL, '{');
+        KdJsonNumber("index", Index);
+        KdJsonNumber("group", Copy->PrcbData.Group);
+        KdJsonNumber("number", Copy->PrcbData.GroupIndex);
+        KdJsonHex("pcr", (ULONG_PTR)Address);
+        KdJsonHex("prcb", (ULONG_PTR)Copy->Prcb);
+        KdJsonMembers("pcrMembers", KdPcrMembers, KdPcrMemberCount, Copy);
+        KdJsonMembers("prcbMembers", KdPrcbMembers, KdPrcbMemberCount, &Copy->PrcbData);
+        KdJsonClose('}');
+    } else {
+        printf("Processor %lu (group %u, number %u): KPCR at %p, KPRCB at %p, %zu bytes\n", (unsigned long)Index,
+               Copy->PrcbData.Group, Copy->PrcbData.GroupIndex, (void *)Address, (void *)Copy->Prcb, sizeof(KPRCB));
+        KdPrintMembers(KdPcrMembers, KdPcrMemberCount, Copy);
+        KdPrintMembers(KdPrcbMembers, KdPrcbMemberCount, &Copy->PrcbData);
+        putchar('\n');
+    }
+    free(Copy);
+    return TRUE;
+}
+
+static int KdRunPrcb(const KD_OPTIONS *Options, int Count, char **Arguments)
+{
+    ULONG First = 0;
+    ULONG Last;
+    ULONG Processors;
+    int Result;
+    int Stopped;
+
+    if (Count > 1 || (Count == 1 && !KdParseNumber(Arguments[0], KPRCB_MAXIMUM_PROCESSORS - 1, &First))) {
+        KdComplain(Count > 1 ? "prcb takes one processor at most" : "prcb: '%s' is not the number of a processor",
+                   Arguments[0]);
+        return KD_USAGE;
+    }
+    Result = KdStartMachine(Options, 0);
+    if (Result != KD_OK) {
+        return Result;
+    }
+    Processors = KeQueryActiveProcessorCountEx(ALL_PROCESSOR_GROUPS);
+    Last = Count == 1 ? First : Processors - 1;
+    if (First >= Processors) {
+        KdComplain("prcb: there is no processor %lu; this machine has processors 0 to %lu (--processors makes more)",
+                   (unsigned long)First, (unsigned long)(Processors - 1));
+        KdStopMachine();
+        return KD_USAGE;
+    }
+    if (Options->Json) {
+        KdJsonOpen(NULL, '{');
+        KdJsonString("version", KprcbVersion());
+        KdJsonNumber("processorCount", Processors);
+        KdJsonOpen("processors", '[');
+    }
+    for (ULONG Index = First; Index <= Last && Result == KD_OK; Index++) {
+        Result = KdShowProcessor(Options, Index) ? KD_OK : KD_FAILED;
+    }
+    if (Options->Json) {
+        KdJsonClose(']');
+        KdJsonClose('}');
+    }
+    Stopped = KdStopMachine();
+    return Result != KD_OK ? Result : Stopped;
+}
+
+const KD_COMMAND KdPrcbCommand = {
+    .Name = "prcb",
+    .Arguments = "[N]",
+    .Summary = "the processor block (KPRCB) of processor N, or of all",
+    .Help = "Starts a machine and prints each member of the KPRCB of processor N, or of every processor: offset,\n"
+            "name, value, meaning, grouped as the public descriptions of the KPRCB group them. With --json: an\n"
+            "object whose array \"processors\" has an object for each processor; its \"prcbMembers\" lists name,\n"
+            "group, offset, type and value of each member.\n",
+    .Routine = KdRunPrcb,
+};

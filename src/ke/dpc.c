@@ -1,0 +1,260 @@
+/*
+ * dpc.c - KDPC: insert, remove, run, flush.
+ *
+ * When an insert asks for the queue to be run, after the documentation of NT:
+ *
+ *                 for the current processor                        for another processor
+ *   High          now (to the head)                                now (to the head)
+ *   MediumHigh    now                                              now
+ *   Medium        now                                              depth over MaximumDpcQueueDepth, or the processor idles
+ *   Low           depth over MaximumDpcQueueDepth, or rate under   depth over MaximumDpcQueueDepth, or the processor idles
+ *                 MinimumDpcRate
+ *
+ * "Idles" is taken for a processor without a resident. What did not ask runs on the next lower there, or by the next clock tick.
+ *
+ * Deviation: the routine runs on the thread that owns the processor, on that thread's stack.
+ *
+ * DpcLock is held with interrupts masked and for a few instructions. Tests: tests/ke/test_dpc.c, tests/stress/stress_dpc.c.
+ */
+#include "dpcqueue.h"
+
+VOID KeInitializeDpc(PRKDPC Dpc, PKDEFERRED_ROUTINE DeferredRoutine, PVOID DeferredContext)
+{
+    *Dpc = (KDPC){
+        .Type = DpcObject,
+        .Importance = MediumImportance,
+        .DeferredRoutine = DeferredRoutine,
+        .DeferredContext = DeferredContext,
+    };
+}
+
+VOID KeSetImportanceDpc(PRKDPC Dpc, KDPC_IMPORTANCE Importance)
+{
+    __atomic_store_n(&Dpc->Importance, (UCHAR)Importance, __ATOMIC_RELAXED);
+}
+
+VOID KeSetTargetProcessorDpc(PRKDPC Dpc, CCHAR Number)
+{
+    (VOID)KiEnter();
+    if (Number >= 0 && (ULONG)Number < KiGroupProcessorCount(0)) {
+        __atomic_store_n(&Dpc->Number, (USHORT)(Number + 1), __ATOMIC_RELAXED);
+    }
+}
+
+NTSTATUS KeSetTargetProcessorDpcEx(PRKDPC Dpc, PPROCESSOR_NUMBER ProcNumber)
+{
+    ULONG Index = KeGetProcessorIndexFromNumber(ProcNumber);
+
+    if (Index == INVALID_PROCESSOR_INDEX) {
+        return STATUS_INVALID_PARAMETER;
+    }
+    __atomic_store_n(&Dpc->Number, (USHORT)(Index + 1), __ATOMIC_RELAXED);
+    return STATUS_SUCCESS;
+}
+
+/* For the processor that the caller owns. TRUE: nobody needs to run the queue now. */
+static BOOLEAN KiInsertHere(KPRCB_THREAD_BLOCK *Block, PKDPC Dpc, UCHAR Importance)
+{
+    PKPCR Pcr = Block->Pcr;
+    PKPRCB Prcb = &Pcr->PrcbData;
+    PKDPC_DATA Data = &Prcb->DpcData[DPC_NORMAL];
+    BOOLEAN Lazy = FALSE;
+
+    KiAcquireInternalLock(&Data->DpcLock);
+    KiEmptyInbox(Pcr, Data);
+    KiListDpc(Data, Dpc, Importance == HighImportance);
+    if (Importance == LowImportance && Data->DpcQueueDepth <= Prcb->MaximumDpcQueueDepth) {
+        KiUpdateDpcRate(Prcb);
+        Lazy = Prcb->DpcRequestRate >= Prcb->MinimumDpcRate;
+    }
+    KiReleaseInternalLock(&Data->DpcLock);
+    /* This processor's next lower must look. */
+    Block->Fast = NULL;
+    if (Lazy) {
+        __atomic_fetch_or(&Pcr->Request, KPCR_REQUEST_LAZY, __ATOMIC_SEQ_CST);
+        KiArmClock(Pcr);
+    }
+    return Lazy;
+}
+
+static VOID KiInsertElsewhere(PKPCR Pcr, PKDPC Dpc, UCHAR Importance)
+{
+    PKPRCB Prcb = &Pcr->PrcbData;
+    BOOLEAN Drain = Importance == HighImportance || Importance == MediumHighImportance;
+    BOOLEAN First = KiPostDpc(Pcr, Dpc, Importance == HighImportance);
+
+    if (!Drain) {
+        LONG Depth = Prcb->DpcData[DPC_NORMAL].DpcQueueDepth + (LONG)KiInboxCount(Pcr);
+
+        Drain = Depth > Prcb->MaximumDpcQueueDepth || __atomic_load_n(&Pcr->Resident, __ATOMIC_RELAXED) == NULL;
+    }
+    if (!Drain) {
+        __atomic_fetch_or(&Pcr->Request, KPCR_REQUEST_LAZY, __ATOMIC_SEQ_CST);
+        KiArmClock(Pcr);
+    } else if (First || (__atomic_load_n(&Pcr->Request, __ATOMIC_SEQ_CST) & KPCR_REQUEST_DISPATCH) == 0) {
+        KiRequest(Pcr, KPCR_REQUEST_DISPATCH);
+    }
+}
+
+static VOID KiCheckDpc(PKDPC Dpc)
+{
+    if (Dpc->Type != DpcObject || Dpc->DeferredRoutine == NULL) {
+        KeBugCheckEx(TIMER_OR_DPC_INVALID, 4, (ULONG_PTR)Dpc, Dpc->Type, (ULONG_PTR)Dpc->DeferredRoutine);
+    }
+}
+
+BOOLEAN KeInsertQueueDpc(PRKDPC Dpc, PVOID SystemArgument1, PVOID SystemArgument2)
+{
+    KPRCB_THREAD_BLOCK *Block = KiEnter();
+    BOOLEAN Lazy = FALSE;
+    BOOLEAN Inserted;
+    KIRQL OldIrql;
+    ULONG Number;
+    UCHAR Importance;
+    PKPCR Target;
+
+    KiCheckDpc(Dpc);
+    OldIrql = Block->Irql < DISPATCH_LEVEL ? KeRaiseIrqlToDpcLevel() : Block->Irql;
+    Number = __atomic_load_n(&Dpc->Number, __ATOMIC_RELAXED);
+    Importance = __atomic_load_n(&Dpc->Importance, __ATOMIC_RELAXED);
+    Target = Number != 0 && Number <= KiMachine.ProcessorCount ? KiProcessor(Number - 1) : Block->Pcr;
+    KiMaskInterrupts(Block);
+    Inserted = KiClaimDpc(Dpc, &Target->PrcbData.DpcData[DPC_NORMAL]);
+    if (Inserted) {
+        Dpc->SystemArgument1 = SystemArgument1;
+        Dpc->SystemArgument2 = SystemArgument2;
+        if (Target == Block->Pcr) {
+            Lazy = KiInsertHere(Block, Dpc, Importance);
+        } else {
+            KiInsertElsewhere(Target, Dpc, Importance);
+        }
+    }
+    KiUnmaskInterrupts(Block);
+    if (OldIrql < DISPATCH_LEVEL) {
+        if (Lazy) {
+            KiLowerBelowDispatch(Block, OldIrql, TRUE);
+        } else {
+            KeLowerIrql(OldIrql);
+        }
+    }
+    return Inserted;
+}
+
+BOOLEAN KeRemoveQueueDpc(PRKDPC Dpc)
+{
+    KPRCB_THREAD_BLOCK *Block = KiEnter();
+    BOOLEAN Removed = FALSE;
+    PKDPC_DATA Data;
+
+    KiCheckDpc(Dpc);
+    while ((Data = __atomic_load_n(&Dpc->DpcData, __ATOMIC_ACQUIRE)) != NULL) {
+        PKPCR Pcr = CONTAINING_RECORD(Data, KPCR, PrcbData.DpcData[DPC_NORMAL]);
+        BOOLEAN Same;
+
+        KiMaskInterrupts(Block);
+        KiAcquireInternalLock(&Data->DpcLock);
+        Same = __atomic_load_n(&Dpc->DpcData, __ATOMIC_ACQUIRE) == Data;
+        if (Same) {
+            KiEmptyInbox(Pcr, Data);
+            /* Not in the list though claimed: its insert has not ended, so this remove came before it. */
+            Removed = KiUnlistDpc(Data, Dpc);
+        }
+        KiReleaseInternalLock(&Data->DpcLock);
+        KiUnmaskInterrupts(Block);
+        if (Same) {
+            break;
+        }
+    }
+    return Removed;
+}
+
+static VOID KiRunDpc(KPRCB_THREAD_BLOCK *Block, PKDPC_DATA Data, PKI_DPC_CALL Call)
+{
+    PKPCR Pcr = Block->Pcr;
+
+    Data->ActiveDpc = Call->Dpc;
+    Data->DpcCount += 1;
+    Call->Routine(Call->Dpc, Call->Context, Call->Argument1, Call->Argument2);
+    Data->ActiveDpc = NULL;
+    if (Block->Irql != DISPATCH_LEVEL || Block->Pcr != Pcr) {
+        KIRQL Irql = Block->Irql;
+
+        if (Block->Checked) {
+            KeBugCheckEx(IRQL_UNEXPECTED_VALUE, (ULONG_PTR)Irql << 16 | DISPATCH_LEVEL << 8, (ULONG_PTR)Call->Routine,
+                         (ULONG_PTR)Call->Context, 0);
+        }
+        if (Irql < DISPATCH_LEVEL) {
+            KiTakeThisProcessor(Block, Pcr);
+        }
+        Block->Irql = DISPATCH_LEVEL;
+        KiPublishIrql(Block, DISPATCH_LEVEL);
+    }
+}
+
+/* Runs DPCs until the queue is empty. */
+static VOID KiDrainDpcs(KPRCB_THREAD_BLOCK *Block)
+{
+    PKPCR Pcr = Block->Pcr;
+    PKDPC_DATA Data = &Pcr->PrcbData.DpcData[DPC_NORMAL];
+    KI_DPC_CALL Call;
+    BOOLEAN Taken;
+
+    do {
+        KiMaskInterrupts(Block);
+        KiAcquireInternalLock(&Data->DpcLock);
+        if (Data->DpcList.ListHead.Next == NULL) {
+            if ((__atomic_load_n(&Pcr->Request, __ATOMIC_RELAXED) & (KPCR_REQUEST_DISPATCH | KPCR_REQUEST_LAZY)) != 0) {
+                /* Before the inbox is emptied: whoever posts later sets the bit again. */
+                __atomic_fetch_and(&Pcr->Request, ~(ULONG)(KPCR_REQUEST_DISPATCH | KPCR_REQUEST_LAZY), __ATOMIC_SEQ_CST);
+            }
+            KiEmptyInbox(Pcr, Data);
+        }
+        Taken = KiTakeDpc(Data, &Call);
+        KiReleaseInternalLock(&Data->DpcLock);
+        KiUnmaskInterrupts(Block);
+        if (Taken) {
+            KiRunDpc(Block, Data, &Call);
+            KiPoll(Block);
+        }
+    } while (Taken);
+}
+
+VOID KiRetireDpcs(KPRCB_THREAD_BLOCK *Block)
+{
+    PKPRCB Prcb = &Block->Pcr->PrcbData;
+    KI_FRAME Frame;
+    BOOLEAN Framed = __atomic_load_n(&KiCatchers, __ATOMIC_RELAXED) != 0 && Block->Thread->Frame == NULL;
+
+    __atomic_store_n(&Prcb->DpcRoutineActive, TRUE, __ATOMIC_SEQ_CST);
+    Prcb->DpcStack = __builtin_frame_address(0);
+    if (Framed) {
+        KiEnterFrame(Block, &Frame, KiDiscardFrame);
+        (VOID)setjmp(Frame.Jump); /* a bug check drops its DPC and comes back here */
+    }
+    KiDrainDpcs(&KprcbThread);
+    if (Framed) {
+        KiLeaveFrame(&KprcbThread, &Frame);
+    }
+    Prcb = &KprcbThread.Pcr->PrcbData;
+    Prcb->DpcStack = NULL;
+    __atomic_store_n(&Prcb->DpcRoutineActive, FALSE, __ATOMIC_SEQ_CST);
+}
+
+LOGICAL KeIsExecutingDpc(VOID)
+{
+    KPRCB_THREAD_BLOCK *Block = KiEnter();
+
+    return Block->Irql >= DISPATCH_LEVEL && Block->Pcr->PrcbData.DpcRoutineActive;
+}
+
+VOID KiDispatchInterrupt(VOID)
+{
+    KPRCB_THREAD_BLOCK *Block = KiEnter();
+
+    if (Block->Irql != DISPATCH_LEVEL) {
+        KeBugCheckEx(IRQL_NOT_GREATER_OR_EQUAL, Block->Irql, DISPATCH_LEVEL, 0, 0);
+    }
+    if (!Block->Pcr->PrcbData.DpcRoutineActive) {
+        KiRetireDpcs(Block);
+    }
+}

@@ -1,0 +1,85 @@
+/*
+ * dpcflush.c - KeFlushQueuedDpcs.
+ *
+ * A marker DPC is queued at the tail of every processor that is not idle; DPCs of one processor run one after the other, so once
+ * the marker has run, all that was queued or running before has ended. Processors are done in batches, so that the markers fit
+ * on the stack.
+ *
+ * Remaining: written by the markers (release), read by the flusher (acquire). The flusher's frame outlives the last marker's
+ * access: a marker touches nothing after its decrement but the address it wakes.
+ *
+ * Tests: tests/ke/test_dpc.c.
+ */
+#include "ki.h"
+
+#define KI_FLUSH_BATCH 32
+#define KI_FLUSH_SPINS 400
+#define KI_FLUSH_SLEEP 1000000 /* ns */
+
+static VOID KiFlushMarker(PKDPC Dpc, PVOID Context, PVOID Argument1, PVOID Argument2)
+{
+    ULONG volatile *Remaining = Context;
+
+    UNREFERENCED_PARAMETER(Dpc);
+    UNREFERENCED_PARAMETER(Argument1);
+    UNREFERENCED_PARAMETER(Argument2);
+    if (__atomic_sub_fetch(Remaining, 1, __ATOMIC_ACQ_REL) == 0) {
+        HalWake(Remaining, 1);
+    }
+}
+
+static VOID KiAwaitMarkers(ULONG volatile *Remaining)
+{
+    KI_SPIN Spin = {.Reason = "queued DPCs to run", .Object = (const void *)Remaining, .Holding = TRUE};
+    ULONG Seen;
+
+    while ((Seen = __atomic_load_n(Remaining, __ATOMIC_ACQUIRE)) != 0) {
+        if (Spin.Steps < KI_FLUSH_SPINS) {
+            KiSpin(&Spin);
+        } else {
+            HalPark(Remaining, Seen, KI_FLUSH_SLEEP);
+            KiSpinSlept(&Spin);
+        }
+    }
+    KiEndSpin(&Spin);
+}
+
+/* Flushes from *Index on, at most a batch, and moves *Index behind it. */
+static VOID KiFlushBatch(ULONG *Index)
+{
+    KDPC Markers[KI_FLUSH_BATCH];
+    ULONG Targets[KI_FLUSH_BATCH];
+    ULONG volatile Remaining = 0;
+    ULONG Count = 0;
+
+    for (; *Index < KiMachine.ProcessorCount && Count < KI_FLUSH_BATCH; *Index += 1) {
+        if (!KiDpcsIdle(KiProcessor(*Index))) {
+            Targets[Count] = *Index;
+            Count += 1;
+        }
+    }
+    Remaining = Count;
+    for (ULONG Marker = 0; Marker < Count; Marker += 1) {
+        KeInitializeDpc(&Markers[Marker], KiFlushMarker, (PVOID)&Remaining);
+        KeSetImportanceDpc(&Markers[Marker], MediumHighImportance);
+        Markers[Marker].Number = (USHORT)(Targets[Marker] + 1);
+        KeInsertQueueDpc(&Markers[Marker], NULL, NULL);
+    }
+    KiAwaitMarkers(&Remaining);
+}
+
+VOID KeFlushQueuedDpcs(VOID)
+{
+    KPRCB_THREAD_BLOCK *Block = KiEnter();
+    ULONG Index = 0;
+
+    if (Block->Irql != PASSIVE_LEVEL) {
+        KeBugCheckEx(IRQL_NOT_LESS_OR_EQUAL, Block->Irql, PASSIVE_LEVEL, 0, (ULONG_PTR)__builtin_return_address(0));
+    }
+    while (Index < KiMachine.ProcessorCount) {
+        KiFlushBatch(&Index);
+    }
+    if (KiDeliveryPending(Block)) {
+        KiTakeDelivery(Block);
+    }
+}

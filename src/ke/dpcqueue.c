@@ -1,0 +1,179 @@
+/*
+ * dpcqueue.c - the DPC queue of a processor: inbox, list, and their lock.
+ *
+ * A DPC from another processor goes to the inbox, by one compare-exchange; one from the processor itself goes to the list. The
+ * inbox is one word, so that inserters never wait for the processor:
+ *
+ *   bits 0-47    the KDPC inserted last (user addresses have 47 or 48 bits), its DpcListEntry.Next the one before it
+ *   bits 48-63   how many there are, up to 65,535
+ *
+ *   word               written by                                       read by               ordering
+ *   KDPC.DpcData       NULL -> queue by the inserter, compare-exchange;  inserters, KeRemove-  the claim: whoever sets it alone
+ *                      -> NULL under DpcLock, once it is off the list   QueueDpc              fills and links the DPC; NULL is a
+ *                                                                                             release, after the last access
+ *   DpcInbox           inserters, compare-exchange (release);           holder of DpcLock     the exchange is an acquire
+ *                      the holder of DpcLock, exchange
+ *   DpcList,           holder of DpcLock                                holder of DpcLock
+ *   DpcQueueDepth                                                       anyone (estimate)
+ *   DpcRoutineActive   the owner, TRUE before it empties the inbox      KeFlushQueuedDpcs     seq_cst; see KiDpcsIdle
+ *
+ * Bit 0 of a link in the inbox says that the DPC behind it goes to the head. Importance is read once, by the inserter, since
+ * KeSetImportanceDpc must not affect a queued DPC.
+ *
+ * Deviation: DpcQueueDepth counts a DPC from another processor once the owner has emptied the inbox; depth decisions add the count in
+ * the inbox. DpcCount counts DPCs as they leave the queue.
+ *
+ * Tests: tests/ke/test_dpc.c, tests/stress/stress_dpc.c.
+ */
+#include "dpcqueue.h"
+
+#define KI_INBOX_POINTER 0xFFFFFFFFFFFFull
+#define KI_INBOX_ONE (1ull << 48)
+#define KI_INBOX_FULL 0xFFFF
+#define KI_TO_HEAD 1
+
+static PKDPC KiInboxPointer(ULONGLONG Inbox)
+{
+    return (PKDPC)(ULONG_PTR)(Inbox & KI_INBOX_POINTER);
+}
+
+ULONG KiInboxCount(PKPCR Pcr)
+{
+    return (ULONG)(__atomic_load_n(&Pcr->DpcInbox, __ATOMIC_RELAXED) >> 48);
+}
+
+BOOLEAN KiClaimDpc(PKDPC Dpc, PKDPC_DATA Data)
+{
+    PVOID NotQueued = NULL;
+
+    return __atomic_compare_exchange_n(&Dpc->DpcData, &NotQueued, Data, FALSE, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+BOOLEAN KiPostDpc(PKPCR Pcr, PKDPC Dpc, BOOLEAN ToHead)
+{
+    ULONGLONG Before = __atomic_load_n(&Pcr->DpcInbox, __ATOMIC_RELAXED);
+    ULONGLONG After;
+
+    do {
+        ULONGLONG Count = Before & ~KI_INBOX_POINTER;
+
+        Dpc->DpcListEntry.Next = (PSINGLE_LIST_ENTRY)((ULONG_PTR)KiInboxPointer(Before) | (ToHead ? KI_TO_HEAD : 0));
+        After = (ULONGLONG)(ULONG_PTR)Dpc | (Before >> 48 == KI_INBOX_FULL ? Count : Count + KI_INBOX_ONE);
+    } while (!__atomic_compare_exchange_n(&Pcr->DpcInbox, &Before, After, TRUE, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
+    return KiInboxPointer(Before) == NULL;
+}
+
+VOID KiListDpc(PKDPC_DATA Data, PKDPC Dpc, BOOLEAN ToHead)
+{
+    PSINGLE_LIST_ENTRY Entry = (PSINGLE_LIST_ENTRY)&Dpc->DpcListEntry;
+
+    if (Data->DpcList.ListHead.Next == NULL) {
+        Entry->Next = NULL;
+        Data->DpcList.ListHead.Next = Data->DpcList.LastEntry = Entry;
+    } else if (ToHead) {
+        Entry->Next = Data->DpcList.ListHead.Next;
+        Data->DpcList.ListHead.Next = Entry;
+    } else {
+        Entry->Next = NULL;
+        Data->DpcList.LastEntry->Next = Entry;
+        Data->DpcList.LastEntry = Entry;
+    }
+    __atomic_store_n(&Data->DpcQueueDepth, Data->DpcQueueDepth + 1, __ATOMIC_RELEASE);
+}
+
+VOID KiEmptyInbox(PKPCR Pcr, PKDPC_DATA Data)
+{
+    PKDPC Dpc;
+    PKDPC Oldest = NULL;
+
+    if (__atomic_load_n(&Pcr->DpcInbox, __ATOMIC_RELAXED) == 0) {
+        return;
+    }
+    /* The depth first: KiDpcsIdle looks at the inbox and then at the depth. */
+    __atomic_store_n(&Data->DpcQueueDepth, Data->DpcQueueDepth + 1, __ATOMIC_SEQ_CST);
+    Dpc = KiInboxPointer(__atomic_exchange_n(&Pcr->DpcInbox, 0, __ATOMIC_SEQ_CST));
+    while (Dpc != NULL) {
+        ULONG_PTR Link = (ULONG_PTR)Dpc->DpcListEntry.Next;
+
+        Dpc->DpcListEntry.Next = (PSINGLE_LIST_ENTRY)((ULONG_PTR)Oldest | (Link & KI_TO_HEAD));
+        Oldest = Dpc;
+        Dpc = (PKDPC)(Link & ~(ULONG_PTR)KI_TO_HEAD);
+    }
+    while (Oldest != NULL) {
+        ULONG_PTR Link = (ULONG_PTR)Oldest->DpcListEntry.Next;
+
+        KiListDpc(Data, Oldest, (Link & KI_TO_HEAD) != 0);
+        Oldest = (PKDPC)(Link & ~(ULONG_PTR)KI_TO_HEAD);
+    }
+    __atomic_store_n(&Data->DpcQueueDepth, Data->DpcQueueDepth - 1, __ATOMIC_RELEASE);
+}
+
+BOOLEAN KiTakeDpc(PKDPC_DATA Data, PKI_DPC_CALL Call)
+{
+    PSINGLE_LIST_ENTRY Entry = Data->DpcList.ListHead.Next;
+    PKDPC Dpc;
+
+    if (Entry == NULL) {
+        return FALSE;
+    }
+    Dpc = CONTAINING_RECORD(Entry, KDPC, DpcListEntry);
+    Data->DpcList.ListHead.Next = Entry->Next;
+    Call->Dpc = Dpc;
+    Call->Routine = Dpc->DeferredRoutine;
+    Call->Context = Dpc->DeferredContext;
+    Call->Argument1 = Dpc->SystemArgument1;
+    Call->Argument2 = Dpc->SystemArgument2;
+    __atomic_store_n(&Data->DpcQueueDepth, Data->DpcQueueDepth - 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&Dpc->DpcData, NULL, __ATOMIC_RELEASE);
+    return TRUE;
+}
+
+BOOLEAN KiUnlistDpc(PKDPC_DATA Data, PKDPC Dpc)
+{
+    PSINGLE_LIST_ENTRY Before = &Data->DpcList.ListHead;
+    PSINGLE_LIST_ENTRY Entry = (PSINGLE_LIST_ENTRY)&Dpc->DpcListEntry;
+
+    while (Before->Next != NULL && Before->Next != Entry) {
+        Before = Before->Next;
+    }
+    if (Before->Next == NULL) {
+        return FALSE;
+    }
+    Before->Next = Entry->Next;
+    if (Data->DpcList.LastEntry == Entry) {
+        Data->DpcList.LastEntry = Before;
+    }
+    __atomic_store_n(&Data->DpcQueueDepth, Data->DpcQueueDepth - 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&Dpc->DpcData, NULL, __ATOMIC_RELEASE);
+    return TRUE;
+}
+
+BOOLEAN KiDpcsQueued(PKPCR Pcr)
+{
+    return __atomic_load_n(&Pcr->DpcInbox, __ATOMIC_SEQ_CST) != 0 ||
+           __atomic_load_n(&Pcr->PrcbData.DpcData[DPC_NORMAL].DpcQueueDepth, __ATOMIC_SEQ_CST) != 0;
+}
+
+/*
+ * A DPC goes inbox, list, routine, and this looks in the same order, so one that was queued before cannot slip by: the owner
+ * raises the depth before it empties the inbox, and sets DpcRoutineActive before it lowers the depth.
+ */
+BOOLEAN KiDpcsIdle(PKPCR Pcr)
+{
+    return !KiDpcsQueued(Pcr) && !__atomic_load_n(&Pcr->PrcbData.DpcRoutineActive, __ATOMIC_SEQ_CST);
+}
+
+VOID KiUpdateDpcRate(PKPRCB Prcb)
+{
+    ULONG Tick = (ULONG)(HalMonotonicTime() / 100 / KiMachine.TimeIncrement);
+    ULONG Elapsed = Tick - Prcb->DpcLastTick;
+    ULONG Count = Prcb->DpcData[DPC_NORMAL].DpcCount;
+
+    if (Elapsed == 0) {
+        return;
+    }
+    Prcb->DpcLastTick = Tick;
+    Prcb->DpcRequestRate = (Count - Prcb->DpcLastCount + Prcb->DpcRequestRate) / 2;
+    Prcb->DpcLastCount = Count;
+    Prcb->DpcRequestRate = Elapsed > 32 ? 0 : Prcb->DpcRequestRate >> (Elapsed - 1);
+}

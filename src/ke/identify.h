@@ -1,0 +1,103 @@
+/*
+ * identify.h - what cpuid tells of a processor, as the KPRCB keeps it.
+ */
+#ifndef KE_IDENTIFY_H
+#define KE_IDENTIFY_H
+
+#include <kprcb/prcb.h>
+
+#include "hal.h"
+
+/* Answers a leaf. FALSE: this processor, or this record of one, does not have it. */
+typedef BOOLEAN KI_CPUID_SOURCE(PVOID Context, ULONG Leaf, ULONG Subleaf, PHAL_CPUID Registers);
+
+/* KPRCB.FeatureBits of the 32-bit kernel. Microsoft's names where they are public. */
+#define KF_V86_VIS 0x00000001ULL
+#define KF_RDTSC 0x00000002ULL
+#define KF_CR4 0x00000004ULL
+#define KF_CMOV 0x00000008ULL
+#define KF_GLOBAL_PAGE 0x00000010ULL
+#define KF_LARGE_PAGE 0x00000020ULL
+#define KF_MTRR 0x00000040ULL
+#define KF_CMPXCHG8B 0x00000080ULL
+#define KF_MMX 0x00000100ULL
+#define KF_WORKING_PTE 0x00000200ULL
+#define KF_PAT 0x00000400ULL
+#define KF_FXSR 0x00000800ULL
+#define KF_FAST_SYSCALL 0x00001000ULL
+#define KF_XMMI 0x00002000ULL
+#define KF_3DNOW 0x00004000ULL
+#define KF_AMDK6MTRR 0x00008000ULL /* versions 5.0 to 6.1 */
+#define KF_XMMI64 0x00010000ULL
+#define KF_DTS 0x00020000ULL
+#define KF_NX_BIT 0x20000000ULL
+
+/* Bits whose names are not public. */
+#define KI_FEATURE_CLFSH 0x00040000ULL
+#define KI_FEATURE_SSE3 0x00080000ULL
+#define KI_FEATURE_AMD 0x00100000ULL
+#define KI_FEATURE_ACNT2 0x00200000ULL
+#define KI_FEATURE_INTEL 0x00800000ULL
+#define KI_FEATURE_SMEP 0x01000000ULL
+#define KI_FEATURE_RDRAND 0x02000000ULL
+#define KI_FEATURE_RDTSCP 0x100000000ULL
+#define KI_FEATURE_CLFLUSHOPT 0x200000000ULL
+#define KI_FEATURE_HDC 0x400000000ULL
+
+/* The registers that feature bits are read from. */
+typedef enum _KI_FEATURE_WORD {
+    KiWordLeaf1Ecx,
+    KiWordLeaf1Edx,
+    KiWordLeaf6Eax,
+    KiWordLeaf6Ecx,
+    KiWordLeaf7Ebx,
+    KiWordExtended1Edx,
+    KiWordMaximum
+} KI_FEATURE_WORD;
+
+/* FeatureBit is set if one of the bits of Mask is, and the vendor is among Vendors. */
+typedef struct _KI_FEATURE_RULE {
+    ULONGLONG FeatureBit;
+    KI_FEATURE_WORD Word;
+    ULONG Mask;
+    ULONG Vendors; /* KI_VENDOR() bits; 0: any */
+} KI_FEATURE_RULE;
+
+#define KI_VENDOR(Vendor) (1U << (Vendor))
+
+/*
+ * How one version of NT reads cpuid. A version is a table of these values and, where bits differ, its list of
+ * features.
+ */
+typedef struct _KI_IDENTIFY_RULES {
+    const char *Version;
+    ULONG FamilyMask;           /* of leaf 1 eax, after shifting out model and stepping */
+    BOOLEAN ExtendedFamily;     /* family 15 takes bits 20-27 */
+    BOOLEAN ExtendedModel;      /* family 15 takes bits 16-19 */
+    ULONG ExtendedModelVendors; /* whose family 6 does so too */
+    ULONG HighestLeaf;          /* the CPU counts as having cpuid only if leaf 0 tells at most this */
+    BOOLEAN Cores;              /* CoresPerPhysicalProcessor is looked for */
+    BOOLEAN RoundCores;         /* up to a power of two */
+    const KI_FEATURE_RULE *Features;
+    ULONG FeatureCount;
+} KI_IDENTIFY_RULES;
+
+extern const KI_IDENTIFY_RULES KiNewestIdentifyRules;
+
+/*
+ * Fills CpuType, CpuID, CpuStep, CFlushSize, CoresPerPhysicalProcessor, LogicalProcessorsPerCore,
+ * LogicalProcessorsPerPhysicalProcessor, CpuVendor, VendorString, InitialApicId, ProcessorSignature, FeatureBits and
+ * UpdateSignature of a KPRCB, and touches no other member. Whatever Source does not know is as on a CPU without it.
+ */
+VOID KiIdentifyProcessorAs(PKPRCB Prcb, KI_CPUID_SOURCE *Source, PVOID Context, const KI_IDENTIFY_RULES *Rules);
+
+/* The same by the newest version's rules. */
+VOID KiIdentifyProcessor(PKPRCB Prcb, KI_CPUID_SOURCE *Source, PVOID Context);
+
+/* The same for the CPU that the caller runs on; the caller is pinned there. */
+VOID KiIdentifyHost(PKPRCB Prcb);
+
+/* Copies what KiIdentifyProcessor fills, and MHz, from a processor that has been identified. */
+VOID KiCopyIdentification(PKPRCB Prcb, const KPRCB *From);
+
+#endif

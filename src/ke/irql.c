@@ -1,0 +1,174 @@
+/*
+ * irql.c - KfRaiseIrql, KfLowerIrql, serving what is pending, polling, the host's interrupt.
+ *
+ * irql.h has the inline halves and the protocol, owner.c the ownership. The rule of every way down across DISPATCH_LEVEL: serve,
+ * let go, then look at Request once more and take the processor back if something came in between. The poster sets the bit,
+ * then looks for an owner; the owner lets go, then looks for the bit: one of them sees the other.
+ *
+ * Deviation: on NT an IPI interrupts between any two instructions. Here an owner serves it when it polls, or from the
+ * host's interrupt when it has not polled for a millisecond, which finds the thread at DISPATCH_LEVEL or above (so it owns its processor,
+ * see KiLetGoProcessor), below IPI_LEVEL and not masked.
+ *
+ * Tests: tests/ke/test_irql.c, tests/stress/stress_owner.c, tests/stress/stress_dpc.c.
+ */
+#include "ki.h"
+
+__thread KPRCB_THREAD_BLOCK KprcbThread;
+
+VOID KiPublishIrql(KPRCB_THREAD_BLOCK *Block, KIRQL Irql)
+{
+    PKPCR Pcr = Block->Pcr;
+
+    if (__atomic_load_n(&Pcr->Owner, __ATOMIC_RELAXED) == Block->Thread) {
+        __atomic_store_n(&Pcr->Irql, Irql, __ATOMIC_RELAXED);
+    } else {
+        __atomic_store_n(&Pcr->ResidentIrql, Irql, __ATOMIC_RELEASE);
+    }
+}
+
+/* Sets a level at or above DISPATCH_LEVEL for a thread that owns its processor. */
+static VOID KiSetOwnerIrql(KPRCB_THREAD_BLOCK *Block, KIRQL Irql)
+{
+    Block->Irql = Irql;
+    KiPublishIrql(Block, Irql);
+}
+
+VOID KiPoll(KPRCB_THREAD_BLOCK *Block)
+{
+    if (Block->Irql >= DISPATCH_LEVEL && Block->Irql < IPI_LEVEL && Block->Masked == 0) {
+        while ((__atomic_load_n(&Block->Pcr->Request, __ATOMIC_ACQUIRE) & KPCR_REQUEST_IPI) != 0) {
+            KiServiceIpi(Block);
+        }
+    }
+}
+
+/*
+ * The interrupted code may be anywhere, so a bug check in an IPI worker is not unwound past this: it is delivered to a catcher.
+ */
+VOID KiHostInterrupt(VOID)
+{
+    KPRCB_THREAD_BLOCK *Block = &KprcbThread;
+    KI_FRAME Frame;
+
+    if (Block->Thread == NULL || Block->Irql < DISPATCH_LEVEL || Block->Irql >= IPI_LEVEL || Block->Masked != 0) {
+        return;
+    }
+    if (__atomic_load_n(&KiCatchers, __ATOMIC_RELAXED) == 0) {
+        KiPoll(Block);
+        return;
+    }
+    KiEnterFrame(Block, &Frame, KiDiscardFrame);
+    (VOID)setjmp(Frame.Jump);
+    KiPoll(&KprcbThread);
+    KiLeaveFrame(&KprcbThread, &Frame);
+}
+
+VOID KiServePending(KPRCB_THREAD_BLOCK *Block)
+{
+    PKPCR Pcr = Block->Pcr;
+
+    for (;;) {
+        KiPoll(Block);
+        if (Pcr->PrcbData.DpcRoutineActive) {
+            return;
+        }
+        if ((__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & KI_PENDING) == 0 && !KiDpcsQueued(Pcr)) {
+            return;
+        }
+        KiRetireDpcs(Block);
+    }
+}
+
+VOID KiLookAgain(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr, ULONG Bits)
+{
+    KIRQL Irql = Block->Irql;
+
+    for (;;) {
+        ULONG Request = __atomic_load_n(&Pcr->Request, __ATOMIC_SEQ_CST);
+
+        if ((Request & KPCR_REQUEST_REVOKED) != 0 && Block->Thread->Biased && Block->Thread->Residence == Pcr) {
+            KiLoseBias(Block);
+        }
+        if ((Request & Bits) == 0 || !KiTryTakeProcessor(Block, Pcr)) {
+            return;
+        }
+        KiSetOwnerIrql(Block, DISPATCH_LEVEL);
+        KiServePending(Block);
+        KiLetGoProcessor(Block, Irql);
+    }
+}
+
+VOID KiLowerBelowDispatch(KPRCB_THREAD_BLOCK *Block, KIRQL NewIrql, BOOLEAN Lazily)
+{
+    PKPCR Pcr = Block->Pcr;
+
+    KiSetOwnerIrql(Block, DISPATCH_LEVEL);
+    if (Lazily) {
+        KiPoll(Block);
+    } else {
+        KiServePending(Block);
+    }
+    KiLetGoProcessor(Block, NewIrql);
+    KiLookAgain(Block, Pcr, Lazily ? KI_URGENT : KI_PENDING);
+    if (Block->Thread->MovePending) {
+        KiMoveThread(Block);
+    }
+}
+
+VOID KfLowerIrqlPending(PKPCR Pcr)
+{
+    KiLookAgain(&KprcbThread, Pcr, KI_PENDING);
+}
+
+/* What a free build does with any level: sets it, taking or letting go of the processor as it crosses DISPATCH_LEVEL. */
+static VOID KiSetIrql(KPRCB_THREAD_BLOCK *Block, KIRQL NewIrql)
+{
+    KIRQL OldIrql = Block->Irql;
+
+    if (NewIrql >= DISPATCH_LEVEL) {
+        if (OldIrql < DISPATCH_LEVEL) {
+            KiTakeProcessor(Block);
+        }
+        if (NewIrql > OldIrql) {
+            Block->RaisedFrom[NewIrql] = OldIrql;
+        }
+        KiSetOwnerIrql(Block, NewIrql);
+        KiPoll(Block);
+    } else if (OldIrql >= DISPATCH_LEVEL) {
+        KiLowerBelowDispatch(Block, NewIrql, FALSE);
+    } else {
+        if (NewIrql > OldIrql) {
+            Block->RaisedFrom[NewIrql] = OldIrql;
+        }
+        Block->Irql = NewIrql;
+    }
+}
+
+KIRQL KfRaiseIrql(KIRQL NewIrql)
+{
+    KPRCB_THREAD_BLOCK *Block = KiEnter();
+    KIRQL OldIrql = Block->Irql;
+
+    if (NewIrql > HIGH_LEVEL || (NewIrql < OldIrql && Block->Checked)) {
+        KeBugCheckEx(IRQL_NOT_GREATER_OR_EQUAL, OldIrql, NewIrql, 0, (ULONG_PTR)__builtin_return_address(0));
+    }
+    if (NewIrql != OldIrql) {
+        KiSetIrql(Block, NewIrql);
+    }
+    return OldIrql;
+}
+
+VOID KfLowerIrql(KIRQL NewIrql)
+{
+    KPRCB_THREAD_BLOCK *Block = KiEnter();
+    KIRQL OldIrql = Block->Irql;
+
+    if (NewIrql > HIGH_LEVEL ||
+        (Block->Checked && NewIrql != OldIrql && (NewIrql > OldIrql || NewIrql != Block->RaisedFrom[OldIrql]))) {
+        KeBugCheckEx(IRQL_NOT_LESS_OR_EQUAL, NewIrql, OldIrql, OldIrql <= HIGH_LEVEL ? Block->RaisedFrom[OldIrql] : 0,
+                     (ULONG_PTR)__builtin_return_address(0));
+    }
+    if (NewIrql != OldIrql) {
+        KiSetIrql(Block, NewIrql);
+    }
+}

@@ -1,0 +1,315 @@
+/*
+ * ki.h - the door of src/ke: what its files share.
+ *
+ * Lock order: KiMachineLock, KiThreadLock, KiCatchLock, the broadcast lock (ipicall.c), KDPC_DATA.DpcLock. A holder of
+ * DpcLock calls nothing that waits, and has interrupts masked (KiMaskInterrupts).
+ */
+#ifndef KI_H
+#define KI_H
+
+#include <setjmp.h>
+
+#include <kprcb/kprcb.h>
+
+#include "hal.h"
+
+#define KI_URGENT (KPCR_REQUEST_DISPATCH | KPCR_REQUEST_IPI)
+#define KI_PENDING (KI_URGENT | KPCR_REQUEST_LAZY)
+
+/* --- machine.c --- */
+
+typedef enum _KI_STATE { KiStopped, KiStarting, KiRunning, KiStopping } KI_STATE;
+
+/* Written by KprcbStart and KprcbStop under KiMachineLock, constant in between but for State. */
+typedef struct _KI_MACHINE {
+    ULONG volatile State; /* KI_STATE */
+    ULONG ProcessorCount;
+    ULONG GroupSize;
+    ULONG GroupCount;
+    ULONG Flags;
+    ULONG TimeIncrement;
+    ULONG HostProcessors;
+    BOOLEAN Checked;
+    BOOLEAN Biased;   /* residents order by membarrier; otherwise by exchange */
+    BOOLEAN Crowded;  /* processors outnumber host CPUs */
+    BOOLEAN Signals;  /* owners that do not poll may be interrupted */
+    PKPCR Processors;
+} KI_MACHINE;
+
+extern KI_MACHINE KiMachine;
+extern HAL_MUTEX KiMachineLock;
+
+static inline PKPCR KiProcessor(ULONG Index)
+{
+    return &KiMachine.Processors[Index];
+}
+
+NTSTATUS KiStartMachine(const KPRCB_CONFIG *Config);
+
+/* --- config.c: what the caller and the environment ask for --- */
+NTSTATUS KiReadConfig(const KPRCB_CONFIG *Config, KI_MACHINE *Machine);
+
+/* --- processor.c --- */
+VOID KiInitializeProcessors(VOID);
+/* The number of active processors in a group; 0: no such group. */
+ULONG KiGroupProcessorCount(USHORT Group);
+KAFFINITY KiGroupMask(USHORT Group);
+
+/* --- thread.c --- */
+
+typedef enum _KI_THREAD_KIND { KiAutoThread, KiNamedThread, KiMachineThread } KI_THREAD_KIND;
+
+/*
+ * A thread. Memory of this type is not given back while the machine runs, so that others may read HostId of a thread that has
+ * ended. Writer of all members: the thread itself; the list links under KiThreadLock.
+ */
+typedef struct _KTHREAD {
+    LIST_ENTRY ThreadListEntry; /* KiThreadLock */
+    KPRCB_THREAD_BLOCK *Block;
+    LONG volatile HostId;
+    UCHAR Kind;
+    BOOLEAN MovePending;        /* the affinity changed at DISPATCH_LEVEL */
+    BOOLEAN SystemAffinityActive;
+    GROUP_AFFINITY UserAffinity;
+    GROUP_AFFINITY SystemAffinity;
+    PKPCR Residence;            /* the processor of which it is, or was until displaced, the resident */
+    BOOLEAN Biased;             /* owns Residence by ResidentIrql alone, unless Request says REVOKED */
+    ULONG BiasRun;              /* acquisitions of Residence by token, nobody else in between */
+    ULONG BiasThreshold;        /* the run that regains bias */
+    struct _KI_FRAME *Frame;    /* innermost */
+    struct _KI_FRAME *volatile Delivery; /* a catch frame of this thread to which another thread's bug check went */
+    const char *volatile WaitReason;     /* what it spins or waits for, for the hang report */
+    const void *volatile WaitObject;
+} KTHREAD;
+
+extern HAL_MUTEX KiThreadLock;
+extern LIST_ENTRY KiThreadListHead;
+
+/* The calling thread's block, attached to the machine. */
+static inline KPRCB_THREAD_BLOCK *KiEnter(VOID)
+{
+    if (__builtin_expect(KprcbThread.Thread == NULL, 0)) {
+        KprcbEnterMachine();
+    }
+    return &KprcbThread;
+}
+
+/* A thread that nobody has adopted. NULL: no memory. */
+PKTHREAD KiAllocateThread(KI_THREAD_KIND Kind);
+/* Makes Thread the calling thread's. */
+VOID KiAdoptThread(PKTHREAD Thread, PKPCR Home);
+/* Attaches the calling thread by default rules, the machine running and KiMachineLock held. FALSE: no memory. */
+BOOLEAN KiAttachCurrentThread(VOID);
+VOID KiDetachCurrentThread(VOID);
+/* Threads attached, those of the machine and the caller left out. */
+ULONG KiOtherThreads(VOID);
+VOID KiFreeThreads(VOID);
+/* Forgets all threads: for the child of a fork. */
+VOID KiAbandonThreads(VOID);
+const GROUP_AFFINITY *KiEffectiveAffinity(PKTHREAD Thread);
+
+/* --- owner.c: who owns a processor --- */
+
+/* Takes a processor of the calling thread's affinity, its home first. IRQL < DISPATCH_LEVEL; on return the thread owns Block->Pcr. */
+VOID KiTakeProcessor(KPRCB_THREAD_BLOCK *Block);
+/* The same, but only Pcr and only if it is free now. */
+BOOLEAN KiTryTakeProcessor(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr);
+/* Waits until the calling thread owns Pcr. */
+VOID KiTakeThisProcessor(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr);
+/* Lets the processor go and leaves the thread at NewIrql < DISPATCH_LEVEL. The caller looks at Request afterwards. */
+VOID KiLetGoProcessor(KPRCB_THREAD_BLOCK *Block, KIRQL NewIrql);
+/* A fast path found that the bias was revoked: gives it up and wakes who waits for that. IRQL < DISPATCH_LEVEL. */
+VOID KiLoseBias(KPRCB_THREAD_BLOCK *Block);
+/* Somebody owns Pcr and will look at Request again before the processor is free. Full barrier. */
+BOOLEAN KiIsOwned(PKPCR Pcr);
+/* The thread that owns Pcr at this moment, or NULL. For reports and interrupts. */
+PKTHREAD KiQueryOwner(PKPCR Pcr);
+/* Makes the calling thread, at PASSIVE_LEVEL, the resident of Pcr. FALSE: it has one that may not be displaced. */
+BOOLEAN KiBecomeResident(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr);
+/* Ends the calling thread's bias, if it has one; it stays the resident. IRQL < DISPATCH_LEVEL. */
+VOID KiResignBias(KPRCB_THREAD_BLOCK *Block);
+/* Ends the calling thread's residency, if it has one. IRQL < DISPATCH_LEVEL. */
+VOID KiEndResidency(KPRCB_THREAD_BLOCK *Block);
+
+/* --- request.c: asking a processor for something --- */
+
+/* Sets bits of Request and sees to it that somebody looks. Any thread, any IRQL. */
+VOID KiRequest(PKPCR Pcr, ULONG Bits);
+/* For bits that are set already: sees to it that somebody looks. */
+VOID KiNudge(PKPCR Pcr);
+/* Interrupts the owner if there is one, else wakes the idle thread. */
+VOID KiPress(PKPCR Pcr);
+
+/* --- irql.c --- */
+
+/* Serves what is pending for the processor that the caller owns. IRQL DISPATCH_LEVEL. */
+VOID KiServePending(KPRCB_THREAD_BLOCK *Block);
+/* Serves IPIs only; called from every spin loop. Any IRQL, any thread. */
+VOID KiPoll(KPRCB_THREAD_BLOCK *Block);
+/* Goes from DISPATCH_LEVEL to NewIrql below it; with Lazily, without running the DPCs that asked for no interrupt. */
+VOID KiLowerBelowDispatch(KPRCB_THREAD_BLOCK *Block, KIRQL NewIrql, BOOLEAN Lazily);
+/* After letting go of Pcr: takes it back, if nobody else has, as long as one of Bits is requested, and serves them. */
+VOID KiLookAgain(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr, ULONG Bits);
+/* The level of the processor that the caller owns, as others see it. */
+VOID KiPublishIrql(KPRCB_THREAD_BLOCK *Block, KIRQL Irql);
+/* The host's interrupt. */
+VOID KiHostInterrupt(VOID);
+
+/*
+ * No IPI is served between these, not even by the host's interrupt: the caller holds an internal lock or has half-changed a
+ * structure. They nest. What came meanwhile is found by the next poll.
+ */
+static inline VOID KiMaskInterrupts(KPRCB_THREAD_BLOCK *Block)
+{
+    Block->Masked += 1;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+static inline VOID KiUnmaskInterrupts(KPRCB_THREAD_BLOCK *Block)
+{
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    Block->Masked -= 1;
+}
+
+/* --- spin.c --- */
+
+/* A spin: zeroed but for Reason and Object, which the hang report names. */
+typedef struct _KI_SPIN {
+    const char *Reason;
+    const void *Object;
+    BOOLEAN Holding;      /* the spinner holds something that a delivered bug check would leave behind: it takes none */
+    ULONG Steps;
+    ULONG Period;         /* ms until the next report */
+    ULONGLONG Started;
+} KI_SPIN, *PKI_SPIN;
+
+/* One step: pauses, polls, now and then yields, takes a delivered bug check, and reports a hang. */
+VOID KiSpin(PKI_SPIN Spin);
+/* The same for a waiter that has just slept. */
+VOID KiSpinSlept(PKI_SPIN Spin);
+VOID KiEndSpin(PKI_SPIN Spin);
+
+/* A word of one bit, for a few instructions, interrupts masked by the caller. */
+VOID KiAcquireInternalLock(PKSPIN_LOCK Lock);
+static inline VOID KiReleaseInternalLock(PKSPIN_LOCK Lock)
+{
+    __atomic_store_n(Lock, 0, __ATOMIC_RELEASE);
+}
+
+/* --- idle.c --- */
+VOID KiIdleThread(PVOID Context);
+
+/* --- dpc.c, dpcqueue.c --- */
+/* Runs the DPCs of the processor that the caller owns, until none is left. IRQL DISPATCH_LEVEL, not in a DPC. */
+VOID KiRetireDpcs(KPRCB_THREAD_BLOCK *Block);
+BOOLEAN KiDpcsQueued(PKPCR Pcr);
+/* Nothing is queued for Pcr and no DPC runs there. */
+BOOLEAN KiDpcsIdle(PKPCR Pcr);
+/* Moves what came by the inbox to the list. DpcLock held. */
+VOID KiEmptyInbox(PKPCR Pcr, PKDPC_DATA Data);
+/* Brings DpcRequestRate up to date. DpcLock held. */
+VOID KiUpdateDpcRate(PKPRCB Prcb);
+
+/* --- ipi.c --- */
+/* Takes the request bits of the processor that the caller owns. TRUE: there was one. */
+BOOLEAN KiServiceIpi(KPRCB_THREAD_BLOCK *Block);
+/* Sends the caller's packet to all processors but its own. */
+VOID KiSendPacketToAll(KPRCB_THREAD_BLOCK *Block, PKIPI_WORKER Worker, PVOID Parameter1, PVOID Parameter2, PVOID Parameter3);
+/* Waits for the targets of the caller's packet. */
+VOID KiStallOnTargets(KPRCB_THREAD_BLOCK *Block, const char *Reason);
+BOOLEAN KiPacketOutstanding(PKPCR Pcr);
+
+/* --- clock.c --- */
+NTSTATUS KiStartClock(VOID);
+VOID KiStopClock(VOID);
+/* The clock ticks for Pcr until nothing is pending there. */
+VOID KiArmClock(PKPCR Pcr);
+
+/* --- heldlock.c: the locks that a thread owns --- */
+/* A queued lock is recorded as its node with bit 0 set. */
+VOID KiReleaseHeldLocks(KPRCB_THREAD_BLOCK *Block, ULONG Keep);
+BOOLEAN KiIsLockHeld(KPRCB_THREAD_BLOCK *Block, PVOID Lock);
+
+static inline VOID KiHoldLock(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
+{
+    ULONG Index = Block->HeldCount;
+
+    /* The count first: an interrupt in between uses the next entry. */
+    __atomic_store_n(&Block->HeldCount, (UCHAR)(Index + 1), __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    if (__builtin_expect(Index < KPRCB_HELD_LOCKS, 1)) {
+        __atomic_store_n(&Block->Held[Index], Lock, __ATOMIC_RELAXED);
+    }
+}
+
+BOOLEAN KiForgetLockOutOfOrder(KPRCB_THREAD_BLOCK *Block, PVOID Lock);
+
+/* FALSE: the thread does not own it, and the build is free. */
+static inline BOOLEAN KiForgetLock(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
+{
+    ULONG Last = Block->HeldCount - 1u;
+
+    if (__builtin_expect(Last < KPRCB_HELD_LOCKS && Block->Held[Last] == Lock, 1)) {
+        __atomic_store_n(&Block->HeldCount, (UCHAR)Last, __ATOMIC_RELAXED);
+        return TRUE;
+    }
+    return KiForgetLockOutOfOrder(Block, Lock);
+}
+
+/* --- queuedlock.c --- */
+/* Waits until a node that is in a queue owns the lock, and hands the lock on. */
+VOID KiPassQueuedLock(PKSPIN_LOCK_QUEUE Node);
+
+/* --- bugcheck.c, hang.c --- */
+
+/*
+ * A place to which a bug check unwinds. KiCatchFrame: KprcbCatchBugCheck. KiDiscardFrame: the machine's work on a thread that has
+ * no catcher, or in a host's interrupt; the bug check is delivered to a catcher. KiCleanupFrame: finishes something and passes the bug check on.
+ */
+typedef enum _KI_FRAME_KIND { KiCatchFrame, KiDiscardFrame, KiCleanupFrame } KI_FRAME_KIND;
+
+typedef struct _KI_FRAME {
+    struct _KI_FRAME *Previous;
+    LIST_ENTRY CatchListEntry; /* KiCatchLock; catch frames only */
+    KPRCB_BUGCHECK BugCheck;
+    PKTHREAD Thread;
+    UCHAR Kind;
+    BOOLEAN Delivered; /* the bug check of another thread came, and the routine had returned by then */
+    ULONG HeldCount;
+    KIRQL Irql;
+    KIRQL RaisedFrom[HIGH_LEVEL + 1];
+    BOOLEAN DpcRoutineActive;
+    ULONG Masked;
+    PKPCR Pcr; /* owned when the frame was entered, or NULL */
+    jmp_buf Jump;
+} KI_FRAME, *PKI_FRAME;
+
+/* Catch frames of all threads. Zero: no frame of another kind is needed, since a bug check aborts. */
+extern ULONG volatile KiCatchers;
+
+/* Fills and links a frame; the caller calls setjmp(Frame->Jump) next, and KiLeaveFrame when it is done. */
+VOID KiEnterFrame(KPRCB_THREAD_BLOCK *Block, PKI_FRAME Frame, KI_FRAME_KIND Kind);
+VOID KiLeaveFrame(KPRCB_THREAD_BLOCK *Block, PKI_FRAME Frame);
+/* For a frame that has been unwound to and left: goes on to the next. */
+DECLSPEC_NORETURN VOID KiPassBugCheck(const KPRCB_BUGCHECK *BugCheck);
+/* Unwinds the caller if another thread's bug check was delivered to it. */
+VOID KiTakeDelivery(KPRCB_THREAD_BLOCK *Block);
+
+static inline BOOLEAN KiDeliveryPending(KPRCB_THREAD_BLOCK *Block)
+{
+    return Block->Thread != NULL && __atomic_load_n(&Block->Thread->Delivery, __ATOMIC_RELAXED) != NULL;
+}
+
+/* ms; see KprcbSetHangReport. */
+extern ULONG volatile KiHangPeriod;
+VOID KiReadHangPeriod(VOID);
+VOID KiReportBugCheck(const KPRCB_BUGCHECK *BugCheck);
+VOID KiReportHang(PKI_SPIN Spin, ULONGLONG Milliseconds);
+/* Processors, their owners, levels, and the locks of each thread, to stderr. */
+VOID KiPrintMachine(VOID);
+
+/* --- affinity.c --- */
+/* Carries out a change of affinity that was made at DISPATCH_LEVEL. IRQL < DISPATCH_LEVEL. */
+VOID KiMoveThread(KPRCB_THREAD_BLOCK *Block);
+
+#endif

@@ -1,0 +1,221 @@
+/*
+ * machine.c - KprcbStart, KprcbStop, the start by the first call, and the child of a fork.
+ *
+ * Lock: KiMachineLock serialises starting, stopping, attaching and detaching. Whoever waits for it is below DISPATCH_LEVEL.
+ *
+ * Tests: tests/ke/test_machine.c.
+ */
+#include "identify.h"
+#include "ki.h"
+
+#define KI_IDLE_STACK (256 * 1024)
+#define KI_STOP_PATIENCE 100000000 /* ns */
+
+KI_MACHINE KiMachine;
+HAL_MUTEX KiMachineLock;
+
+/* One a processor; guard: KiMachineLock. */
+static HAL_THREAD *KiIdleHandles;
+
+static VOID KiForkChild(VOID)
+{
+    KiMachineLock = (HAL_MUTEX){0};
+    KiAbandonThreads();
+    KiMachine = (KI_MACHINE){0};
+    KiIdleHandles = NULL;
+}
+
+static SIZE_T KiProcessorBytes(VOID)
+{
+    return KiMachine.ProcessorCount * sizeof(KPCR);
+}
+
+static SIZE_T KiHandleBytes(VOID)
+{
+    return KiMachine.ProcessorCount * sizeof(HAL_THREAD);
+}
+
+static VOID KiStopIdleThreads(ULONG Count)
+{
+    for (ULONG Index = 0; Index < Count; Index += 1) {
+        __atomic_fetch_or(&KiProcessor(Index)->Request, KPCR_REQUEST_STOP, __ATOMIC_SEQ_CST);
+        HalWake(&KiProcessor(Index)->Request, 1);
+    }
+    for (ULONG Index = 0; Index < Count; Index += 1) {
+        HalJoinThread(&KiIdleHandles[Index]);
+    }
+}
+
+static VOID KiFreeMachine(VOID)
+{
+    if (KiMachine.Processors != NULL) {
+        HalFreePages(KiMachine.Processors, KiProcessorBytes());
+    }
+    if (KiIdleHandles != NULL) {
+        HalFreePages(KiIdleHandles, KiHandleBytes());
+    }
+    KiFreeThreads();
+    KiIdleHandles = NULL;
+    KiMachine = (KI_MACHINE){0};
+}
+
+static NTSTATUS KiCreateIdleThreads(ULONG *Created)
+{
+    for (ULONG Index = 0; Index < KiMachine.ProcessorCount; Index += 1) {
+        PKPCR Pcr = KiProcessor(Index);
+        char Name[16] = "kprcb-idle-0000";
+        NTSTATUS Status;
+
+        for (ULONG Digit = 0, Rest = Index; Digit < 4; Digit += 1, Rest /= 10) {
+            Name[14 - Digit] = (char)('0' + Rest % 10);
+        }
+        Pcr->PrcbData.IdleThread = KiAllocateThread(KiMachineThread);
+        if (Pcr->PrcbData.IdleThread == NULL) {
+            return STATUS_INSUFFICIENT_RESOURCES;
+        }
+        Pcr->PrcbData.CurrentThread = Pcr->PrcbData.IdleThread;
+        Status = HalCreateThread(&KiIdleHandles[Index], KiIdleThread, Pcr, KI_IDLE_STACK,
+                                 Pcr->HostProcessor == KPRCB_NOT_PINNED ? HAL_ANY_PROCESSOR : Pcr->HostProcessor, Name);
+        if (!NT_SUCCESS(Status)) {
+            return Status;
+        }
+        *Created = Index + 1;
+    }
+    return STATUS_SUCCESS;
+}
+
+NTSTATUS KiStartMachine(const KPRCB_CONFIG *Config)
+{
+    ULONG Created = 0;
+    NTSTATUS Status;
+
+    KiMachine = (KI_MACHINE){0};
+    Status = KiReadConfig(Config, &KiMachine);
+    if (!NT_SUCCESS(Status)) {
+        return Status;
+    }
+    KiReadHangPeriod();
+    HalSetForkChild(KiForkChild);
+    KiMachine.State = KiStarting;
+    KiMachine.Biased = (KiMachine.Flags & KPRCB_NO_MEMBARRIER) == 0 && HalInitializeBarrier();
+    KiMachine.Signals = (KiMachine.Flags & KPRCB_NO_SIGNALS) == 0 && HalInstallInterrupt(KiHostInterrupt);
+    KiMachine.Processors = HalAllocatePages(KiProcessorBytes());
+    KiIdleHandles = HalAllocatePages(KiHandleBytes());
+    if (KiMachine.Processors == NULL || KiIdleHandles == NULL) {
+        KiFreeMachine();
+        return STATUS_INSUFFICIENT_RESOURCES;
+    }
+    KiInitializeProcessors();
+    Status = KiStartClock();
+    if (NT_SUCCESS(Status)) {
+        Status = KiCreateIdleThreads(&Created);
+        if (!NT_SUCCESS(Status)) {
+            KiStopIdleThreads(Created);
+            KiStopClock();
+        }
+    }
+    if (!NT_SUCCESS(Status)) {
+        KiFreeMachine();
+        return Status;
+    }
+    __atomic_store_n(&KiMachine.State, KiRunning, __ATOMIC_RELEASE);
+    return STATUS_SUCCESS;
+}
+
+NTSTATUS KprcbStart(const KPRCB_CONFIG *Config)
+{
+    NTSTATUS Status = STATUS_ALREADY_INITIALIZED;
+
+    HalAcquireMutex(&KiMachineLock);
+    if (KiMachine.State == KiStopped) {
+        Status = KiStartMachine(Config);
+    }
+    HalReleaseMutex(&KiMachineLock);
+    return Status;
+}
+
+/* A DPC that has told the caller of its end may still be on its way out. */
+static BOOLEAN KiAwaitLastDpc(PKPCR Pcr)
+{
+    ULONGLONG End = HalMonotonicTime() + KI_STOP_PATIENCE;
+
+    while (!KiDpcsQueued(Pcr) && !KiDpcsIdle(Pcr) && HalMonotonicTime() < End) {
+        HalYield();
+    }
+    return KiDpcsIdle(Pcr);
+}
+
+/* What keeps the machine from stopping, or NULL. */
+static const char *KiFindOutstanding(VOID)
+{
+    if (KiOtherThreads() != 0) {
+        return "other threads are attached";
+    }
+    for (ULONG Index = 0; Index < KiMachine.ProcessorCount; Index += 1) {
+        PKPCR Pcr = KiProcessor(Index);
+
+        if (!KiAwaitLastDpc(Pcr)) {
+            return "DPCs are queued or running";
+        }
+        if (KiPacketOutstanding(Pcr)) {
+            return "an IPI is under way";
+        }
+    }
+    return NULL;
+}
+
+NTSTATUS KprcbStop(VOID)
+{
+    KPRCB_THREAD_BLOCK *Block = &KprcbThread;
+    const char *Outstanding;
+
+    if (Block->Thread != NULL && (Block->Irql != PASSIVE_LEVEL || Block->Thread->Kind == KiMachineThread)) {
+        return STATUS_INVALID_DEVICE_STATE;
+    }
+    HalAcquireMutex(&KiMachineLock);
+    if (KiMachine.State != KiRunning) {
+        HalReleaseMutex(&KiMachineLock);
+        return STATUS_DEVICE_NOT_READY;
+    }
+    Outstanding = Block->Thread != NULL && Block->Thread->Frame != NULL ? "the caller is inside KprcbCatchBugCheck"
+                                                                        : KiFindOutstanding();
+    if (Outstanding != NULL) {
+        HalReleaseMutex(&KiMachineLock);
+        HalPrint("kprcb: KprcbStop: %s\n", Outstanding);
+        return STATUS_DEVICE_BUSY;
+    }
+    if (Block->Thread != NULL) {
+        if (Block->Thread->Kind == KiNamedThread) {
+            HalUnpinThread();
+        }
+        KiDetachCurrentThread();
+    }
+    KiMachine.State = KiStopping;
+    KiStopClock();
+    KiStopIdleThreads(KiMachine.ProcessorCount);
+    KiFreeMachine();
+    HalReleaseMutex(&KiMachineLock);
+    return STATUS_SUCCESS;
+}
+
+VOID KprcbEnterMachine(VOID)
+{
+    NTSTATUS Status = STATUS_SUCCESS;
+
+    HalAcquireMutex(&KiMachineLock);
+    if (KiMachine.State != KiRunning) {
+        Status = KiStartMachine(NULL);
+    }
+    if (NT_SUCCESS(Status) && !KiAttachCurrentThread()) {
+        Status = STATUS_INSUFFICIENT_RESOURCES;
+    }
+    HalReleaseMutex(&KiMachineLock);
+    if (!NT_SUCCESS(Status)) {
+        KeBugCheckEx(PHASE0_INITIALIZATION_FAILED, (ULONG_PTR)(ULONG)Status, 0, 0, 0);
+    }
+}
+
+const char *KprcbVersion(VOID)
+{
+    return KPRCB_LIBRARY_VERSION;
+}

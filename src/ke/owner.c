@@ -1,0 +1,462 @@
+/*
+ * owner.c - who owns a processor: the token, the resident's bias, its revocation and its return.
+ *
+ * At most one thread owns a processor. It owns it either by token (KPCR.Owner is the thread) or, as the resident, by bias
+ * (KPCR.Owner is NULL, ResidentIrql is at DISPATCH_LEVEL or above, and Request does not say REVOKED). REVOKED is clear only
+ * while the resident is biased.
+ *
+ *   word            written by                              read by               ordering
+ *   Owner           CAS NULL -> thread by whoever takes,    posters (KiIsOwned)   all seq_cst: the owner's exchange, then its
+ *                   exchange -> NULL by who lets go                               load of Request, against the poster's OR of
+ *                                                                                 Request, then its load of Owner
+ *   ResidentIrql    the resident                            holder of the token,  the store's release pairs with the acquire
+ *                                                           posters               loads here; store-to-load order against
+ *                                                                                 Request by HalProcessBarrier, or by exchange
+ *   REVOKED         set by the holder of the token, or by   the resident          set: seq_cst, before HalProcessBarrier;
+ *                   the resident; cleared by the resident                         clear: after ResidentIrql was set, before
+ *                   while it holds the token                                      Owner = NULL
+ *   Resident,       holder of the token                     anyone (display),     guarded by the token
+ *   LastOwner,                                              holder of the token
+ *   StaleResidents  holder of the token adds, the displaced
+ *                   resident subtracts
+ *   TokenWaiters    a waiter adds itself before its last    who lets go           seq_cst on both sides, with Owner
+ *                   look at Owner
+ *
+ * Why a revocation is safe: after the barrier either the resident's ResidentIrql = DISPATCH_LEVEL is visible and the revoker
+ * waits, or the resident's load of Request comes after the barrier, sees REVOKED, and the resident takes the token like everyone.
+ *
+ * A displaced resident may be anywhere between its load of Fast and its store to ResidentIrql, for any time. Until it has noticed
+ * (StaleResidents), REVOKED stays set, so whatever it stores it finds REVOKED.
+ *
+ * Waiters sleep on TokenSequence at most a millisecond at a time and then look for any free processor of their affinity: the
+ * owner of their home may be spinning at DISPATCH_LEVEL for them. Deviation: NT would have preempted the waiter instead.
+ *
+ * Tests: tests/ke/test_owner.c, tests/stress/stress_owner.c.
+ */
+#include "ki.h"
+
+#define KI_FIRST_BIAS_RUN 16
+#define KI_LONGEST_BIAS_RUN (1u << 20)
+#define KI_TOKEN_SPINS 40
+#define KI_TOKEN_SLEEP 1000000 /* ns */
+#define KI_SCAN_LIMIT 64       /* processors looked at in one search */
+
+static BOOLEAN KiTryToken(PKTHREAD Thread, PKPCR Pcr)
+{
+    PKTHREAD Nobody = NULL;
+
+    if (__atomic_load_n(&Pcr->Owner, __ATOMIC_RELAXED) != NULL) {
+        return FALSE;
+    }
+    return __atomic_compare_exchange_n(&Pcr->Owner, &Nobody, Thread, FALSE, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+}
+
+static VOID KiWakeTokenWaiter(PKPCR Pcr)
+{
+    if (__atomic_exchange_n(&Pcr->TokenWaking, 1, __ATOMIC_SEQ_CST) == 0) {
+        __atomic_fetch_add(&Pcr->TokenSequence, 1, __ATOMIC_SEQ_CST);
+        HalWake(&Pcr->TokenSequence, 1);
+    }
+}
+
+static VOID KiFreeToken(PKPCR Pcr)
+{
+    (VOID)__atomic_exchange_n(&Pcr->Owner, NULL, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&Pcr->TokenWaiters, __ATOMIC_SEQ_CST) != 0) {
+        KiWakeTokenWaiter(Pcr);
+    }
+}
+
+/* The host's barrier takes a lock: an interrupt that needed it too would wait for its own thread. */
+static VOID KiProcessBarrier(VOID)
+{
+    KiMaskInterrupts(&KprcbThread);
+    HalProcessBarrier();
+    KiUnmaskInterrupts(&KprcbThread);
+}
+
+static BOOLEAN KiResidentIsAbove(PKPCR Pcr)
+{
+    return __atomic_load_n(&Pcr->ResidentIrql, __ATOMIC_ACQUIRE) >= DISPATCH_LEVEL;
+}
+
+/*
+ * The holder of the token ends the resident's bias. FALSE: the resident owns the processor at this moment; it will find
+ * REVOKED when it lowers.
+ */
+static BOOLEAN KiRevokeBias(PKPCR Pcr)
+{
+    if ((__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & KPCR_REQUEST_REVOKED) == 0) {
+        __atomic_fetch_or(&Pcr->Request, KPCR_REQUEST_REVOKED, __ATOMIC_SEQ_CST);
+#ifndef KPRCB_BREAK_REVOCATION
+        if (KiMachine.Biased) {
+            KiProcessBarrier();
+        }
+#endif
+    }
+    return !KiResidentIsAbove(Pcr);
+}
+
+/* The token is held: waits for a resident that is above, then counts and publishes the new owner. */
+static VOID KiFinishTake(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
+{
+    PKTHREAD Thread = Block->Thread;
+
+    Block->Pcr = Pcr;
+    if (Pcr->Resident == Thread) {
+        Thread->BiasRun = Pcr->LastOwner == Thread ? Thread->BiasRun + 1 : 0;
+    }
+    Pcr->LastOwner = Thread;
+    Pcr->PrcbData.CurrentThread = Thread;
+    Pcr->Irql = DISPATCH_LEVEL;
+}
+
+static VOID KiAwaitResident(PKPCR Pcr)
+{
+    KI_SPIN Spin = {.Reason = "the resident of a processor to lower its IRQL", .Object = Pcr, .Holding = TRUE};
+    ULONG Seen;
+
+    while ((Seen = __atomic_load_n(&Pcr->ResidentIrql, __ATOMIC_ACQUIRE)) >= DISPATCH_LEVEL) {
+        if (Spin.Steps < KI_TOKEN_SPINS) {
+            Spin.Steps += 1;
+            HalPause();
+        } else {
+            HalPark(&Pcr->ResidentIrql, Seen, KI_TOKEN_SLEEP);
+            KiSpinSlept(&Spin);
+        }
+    }
+    KiEndSpin(&Spin);
+}
+
+/* A thread that was displaced from its residence notices. */
+static VOID KiNoticeDisplacement(KPRCB_THREAD_BLOCK *Block)
+{
+    PKTHREAD Thread = Block->Thread;
+
+    __atomic_fetch_sub(&Thread->Residence->StaleResidents, 1, __ATOMIC_SEQ_CST);
+    Thread->Residence = NULL;
+}
+
+VOID KiLoseBias(KPRCB_THREAD_BLOCK *Block)
+{
+    PKTHREAD Thread = Block->Thread;
+    PKPCR Pcr = Thread->Residence;
+
+    Block->Fast = NULL;
+    if (!Thread->Biased) {
+        return;
+    }
+    Thread->Biased = FALSE;
+    Thread->BiasRun = 0;
+    if (Thread->BiasThreshold < KI_LONGEST_BIAS_RUN) {
+        Thread->BiasThreshold *= 2;
+    }
+    HalWake(&Pcr->ResidentIrql, 0x7FFFFFFF);
+    if (__atomic_load_n(&Pcr->Resident, __ATOMIC_ACQUIRE) != Thread) {
+        KiNoticeDisplacement(Block);
+    }
+}
+
+/* The resident's own way up. FALSE: the bias was revoked. */
+static BOOLEAN KiTakeByBias(KPRCB_THREAD_BLOCK *Block)
+{
+    PKPCR Pcr = Block->Thread->Residence;
+    ULONG Request;
+
+    if (KiMachine.Biased) {
+        __atomic_store_n(&Pcr->ResidentIrql, DISPATCH_LEVEL, __ATOMIC_RELAXED);
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+        Request = __atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE);
+    } else {
+        (VOID)__atomic_exchange_n(&Pcr->ResidentIrql, DISPATCH_LEVEL, __ATOMIC_SEQ_CST);
+        Request = __atomic_load_n(&Pcr->Request, __ATOMIC_SEQ_CST);
+    }
+    if ((Request & KPCR_REQUEST_REVOKED) == 0) {
+        Block->Pcr = Pcr;
+        return TRUE;
+    }
+    (VOID)__atomic_exchange_n(&Pcr->ResidentIrql, PASSIVE_LEVEL, __ATOMIC_SEQ_CST);
+    KiLoseBias(Block);
+    /* A poster may have taken the passing DISPATCH_LEVEL for an owner that looks again. */
+    if ((__atomic_load_n(&Pcr->Request, __ATOMIC_SEQ_CST) & KI_PENDING) != 0) {
+        KiNudge(Pcr);
+    }
+    return FALSE;
+}
+
+/* The resident has held the token often enough, alone: owns by bias from here on. */
+static VOID KiRegainBias(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
+{
+    PKTHREAD Thread = Block->Thread;
+
+    if (Pcr->Resident != Thread || Thread->BiasRun < Thread->BiasThreshold ||
+        __atomic_load_n(&Pcr->TokenWaiters, __ATOMIC_RELAXED) != 0 ||
+        __atomic_load_n(&Pcr->StaleResidents, __ATOMIC_ACQUIRE) != 0) {
+        return;
+    }
+    __atomic_store_n(&Pcr->ResidentIrql, DISPATCH_LEVEL, __ATOMIC_SEQ_CST);
+    __atomic_fetch_and(&Pcr->Request, ~(ULONG)KPCR_REQUEST_REVOKED, __ATOMIC_SEQ_CST);
+    Thread->Biased = TRUE;
+    Thread->BiasRun = 0;
+    KiFreeToken(Pcr);
+}
+
+BOOLEAN KiTryTakeProcessor(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
+{
+    PKTHREAD Thread = Block->Thread;
+
+    if (Thread->Biased && Thread->Residence == Pcr && KiTakeByBias(Block)) {
+        return TRUE;
+    }
+    if (!KiTryToken(Thread, Pcr)) {
+        return FALSE;
+    }
+    if (Pcr->Resident != NULL && !KiRevokeBias(Pcr)) {
+        KiFreeToken(Pcr);
+        return FALSE;
+    }
+    KiFinishTake(Block, Pcr);
+    return TRUE;
+}
+
+/* Looks for a free processor of the affinity whose resident, if any, is not biased. */
+static PKPCR KiFindFreeProcessor(PKTHREAD Thread, const GROUP_AFFINITY *Affinity, PKPCR Home)
+{
+    ULONG Base = Affinity->Group * KiMachine.GroupSize;
+    ULONG Count = KiGroupProcessorCount(Affinity->Group);
+    ULONG Start = (Home->PrcbData.Number - Base) % Count;
+    ULONG Limit = Count < KI_SCAN_LIMIT ? Count : KI_SCAN_LIMIT;
+
+    for (ULONG Step = 0; Step < Limit; Step += 1) {
+        ULONG Index = (Start + Step) % Count;
+        PKPCR Pcr = KiProcessor(Base + Index);
+
+        if ((Affinity->Mask >> Index & 1) == 0) {
+            continue;
+        }
+        if (Pcr != Home && __atomic_load_n(&Pcr->Resident, __ATOMIC_RELAXED) != NULL &&
+            (__atomic_load_n(&Pcr->Request, __ATOMIC_RELAXED) & KPCR_REQUEST_REVOKED) == 0) {
+            continue;
+        }
+        if (KiTryToken(Thread, Pcr)) {
+            return Pcr;
+        }
+    }
+    return NULL;
+}
+
+/* Last resort: a processor whose resident is biased but below DISPATCH_LEVEL. */
+static PKPCR KiFindBiasedProcessor(PKTHREAD Thread, const GROUP_AFFINITY *Affinity)
+{
+    ULONG Base = Affinity->Group * KiMachine.GroupSize;
+    ULONG Count = KiGroupProcessorCount(Affinity->Group);
+
+    for (ULONG Index = 0; Index < Count; Index += 1) {
+        PKPCR Pcr = KiProcessor(Base + Index);
+
+        if ((Affinity->Mask >> Index & 1) != 0 && !KiResidentIsAbove(Pcr) && KiTryToken(Thread, Pcr)) {
+            return Pcr;
+        }
+    }
+    return NULL;
+}
+
+/* Sleeps until the token of Home may be free. TRUE: it has been taken instead. */
+static BOOLEAN KiSleepForToken(PKTHREAD Thread, PKPCR Home)
+{
+    ULONG Sequence = __atomic_load_n(&Home->TokenSequence, __ATOMIC_ACQUIRE);
+    BOOLEAN Taken;
+
+    __atomic_fetch_add(&Home->TokenWaiters, 1, __ATOMIC_SEQ_CST);
+    Taken = KiTryToken(Thread, Home);
+    if (!Taken) {
+        HalPark(&Home->TokenSequence, Sequence, KI_TOKEN_SLEEP);
+    }
+    __atomic_store_n(&Home->TokenWaking, 0, __ATOMIC_SEQ_CST);
+    __atomic_fetch_sub(&Home->TokenWaiters, 1, __ATOMIC_SEQ_CST);
+    return Taken;
+}
+
+/* Takes the token of Home, or of another processor of the affinity (NULL: of Home only). Returns whose. */
+static PKPCR KiTakeToken(PKTHREAD Thread, PKPCR Home, const GROUP_AFFINITY *Affinity)
+{
+    KI_SPIN Spin = {.Reason = "a processor", .Object = Home};
+    PKPCR Pcr = NULL;
+
+    for (ULONG Round = 0;; Round += 1) {
+        for (ULONG Step = 0; Step < KI_TOKEN_SPINS; Step += 1) {
+            if (KiTryToken(Thread, Home)) {
+                KiEndSpin(&Spin);
+                return Home;
+            }
+            HalPause();
+        }
+        if (Affinity != NULL) {
+            Pcr = KiFindFreeProcessor(Thread, Affinity, Home);
+            if (Pcr == NULL && Round > 1) {
+                Pcr = KiFindBiasedProcessor(Thread, Affinity);
+            }
+        }
+        if (Pcr == NULL && KiSleepForToken(Thread, Home)) {
+            Pcr = Home;
+        }
+        if (Pcr != NULL) {
+            break;
+        }
+        KiSpinSlept(&Spin);
+    }
+    KiEndSpin(&Spin);
+    /* It may have been this thread that was woken for Home. */
+    if (Pcr != Home && __atomic_load_n(&Home->TokenWaiters, __ATOMIC_SEQ_CST) != 0 &&
+        __atomic_load_n(&Home->Owner, __ATOMIC_SEQ_CST) == NULL) {
+        KiWakeTokenWaiter(Home);
+    }
+    return Pcr;
+}
+
+static VOID KiTakeSlowly(KPRCB_THREAD_BLOCK *Block, PKPCR Home, const GROUP_AFFINITY *Affinity)
+{
+    PKTHREAD Thread = Block->Thread;
+    PKPCR Pcr = KiTryToken(Thread, Home) ? Home : KiTakeToken(Thread, Home, Affinity);
+
+    if (Pcr->Resident != NULL && !KiRevokeBias(Pcr)) {
+        KiAwaitResident(Pcr);
+    }
+    KiFinishTake(Block, Pcr);
+    KiRegainBias(Block, Pcr);
+}
+
+VOID KiTakeProcessor(KPRCB_THREAD_BLOCK *Block)
+{
+    PKTHREAD Thread = Block->Thread;
+
+    if (Thread->Biased && KiTakeByBias(Block)) {
+        return;
+    }
+    if (Thread->Residence != NULL && __atomic_load_n(&Thread->Residence->Resident, __ATOMIC_ACQUIRE) != Thread) {
+        KiNoticeDisplacement(Block);
+    }
+    KiTakeSlowly(Block, Block->Pcr, KiEffectiveAffinity(Thread));
+}
+
+VOID KiTakeThisProcessor(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
+{
+    if (Block->Thread->Biased && Block->Thread->Residence == Pcr && KiTakeByBias(Block)) {
+        return;
+    }
+    KiTakeSlowly(Block, Pcr, NULL);
+}
+
+VOID KiLetGoProcessor(KPRCB_THREAD_BLOCK *Block, KIRQL NewIrql)
+{
+    PKTHREAD Thread = Block->Thread;
+    PKPCR Pcr = Block->Pcr;
+
+    /* The level first: an interrupt that finds it at DISPATCH_LEVEL concludes that the thread owns the processor. */
+    Block->Irql = NewIrql;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&Pcr->Owner, __ATOMIC_RELAXED) == Thread) {
+        PKTHREAD Resident = Pcr->Resident;
+
+        Pcr->PrcbData.CurrentThread = Resident != NULL ? Resident : Pcr->PrcbData.IdleThread;
+        Pcr->Irql = PASSIVE_LEVEL;
+        KiFreeToken(Pcr);
+        return;
+    }
+    if (KiMachine.Biased) {
+        __atomic_store_n(&Pcr->ResidentIrql, NewIrql, __ATOMIC_RELEASE);
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+        Block->Fast = Pcr;
+    } else {
+        (VOID)__atomic_exchange_n(&Pcr->ResidentIrql, NewIrql, __ATOMIC_SEQ_CST);
+    }
+}
+
+BOOLEAN KiIsOwned(PKPCR Pcr)
+{
+    if (__atomic_load_n(&Pcr->Owner, __ATOMIC_SEQ_CST) != NULL) {
+        return TRUE;
+    }
+    if (__atomic_load_n(&Pcr->ResidentIrql, __ATOMIC_SEQ_CST) < DISPATCH_LEVEL) {
+        return FALSE;
+    }
+#ifndef KPRCB_BREAK_SECOND_LOOK
+    if (KiMachine.Biased) {
+        KiProcessBarrier();
+    }
+#endif
+    return __atomic_load_n(&Pcr->ResidentIrql, __ATOMIC_SEQ_CST) >= DISPATCH_LEVEL ||
+           __atomic_load_n(&Pcr->Owner, __ATOMIC_SEQ_CST) != NULL;
+}
+
+PKTHREAD KiQueryOwner(PKPCR Pcr)
+{
+    PKTHREAD Owner = __atomic_load_n(&Pcr->Owner, __ATOMIC_ACQUIRE);
+    PKTHREAD Resident = __atomic_load_n(&Pcr->Resident, __ATOMIC_ACQUIRE);
+
+    /* A revoker holds the token already while the resident still owns. */
+    return Resident != NULL && KiResidentIsAbove(Pcr) ? Resident : Owner;
+}
+
+BOOLEAN KiBecomeResident(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
+{
+    PKTHREAD Thread = Block->Thread;
+    PKTHREAD Present;
+    BOOLEAN Accepted;
+
+    if (Thread->Residence == Pcr && __atomic_load_n(&Pcr->Resident, __ATOMIC_ACQUIRE) == Thread) {
+        return TRUE;
+    }
+    KiEndResidency(Block);
+    KiTakeSlowly(Block, Pcr, NULL);
+    Present = Pcr->Resident;
+    Accepted = Present == NULL || (Present->Kind == KiAutoThread && Thread->Kind == KiNamedThread);
+    if (Accepted) {
+        if (Present != NULL) {
+            __atomic_fetch_add(&Pcr->StaleResidents, 1, __ATOMIC_SEQ_CST);
+        }
+        __atomic_store_n(&Pcr->Resident, Thread, __ATOMIC_RELEASE);
+        Thread->Residence = Pcr;
+        /* Nobody is displaced: biased from the first raise on. */
+        Thread->BiasRun = Thread->BiasThreshold = KI_FIRST_BIAS_RUN;
+        KiRegainBias(Block, Pcr);
+    }
+    KiLetGoProcessor(Block, Block->Irql);
+    KiLookAgain(Block, Pcr, KI_PENDING);
+    return Accepted;
+}
+
+VOID KiResignBias(KPRCB_THREAD_BLOCK *Block)
+{
+    PKTHREAD Thread = Block->Thread;
+
+    Block->Fast = NULL;
+    if (Thread->Biased) {
+        __atomic_fetch_or(&Thread->Residence->Request, KPCR_REQUEST_REVOKED, __ATOMIC_SEQ_CST);
+        Thread->Biased = FALSE;
+        Thread->BiasRun = 0;
+        Thread->BiasThreshold = KI_FIRST_BIAS_RUN;
+    }
+}
+
+VOID KiEndResidency(KPRCB_THREAD_BLOCK *Block)
+{
+    PKTHREAD Thread = Block->Thread;
+    PKPCR Residence = Thread->Residence;
+    PKPCR Home = Block->Pcr;
+
+    if (Residence == NULL) {
+        return;
+    }
+    KiResignBias(Block);
+    KiTakeSlowly(Block, Residence, NULL);
+    if (Residence->Resident == Thread) {
+        __atomic_store_n(&Residence->Resident, NULL, __ATOMIC_RELEASE);
+    } else {
+        __atomic_fetch_sub(&Residence->StaleResidents, 1, __ATOMIC_SEQ_CST);
+    }
+    Thread->Residence = NULL;
+    KiLetGoProcessor(Block, Block->Irql);
+    KiLookAgain(Block, Residence, KI_PENDING);
+    Block->Pcr = Home;
+}

@@ -1,0 +1,270 @@
+/*
+ * thread.c - KTHREAD: attaching host threads, detaching them, and what happens when one ends.
+ *
+ * Every thread that calls the library is attached: by name (KprcbAttachThread), by its first call, or, the machine's own, as it is
+ * created. A thread that ends detaches by itself; one that ends at or above DISPATCH_LEVEL is a bug check.
+ *
+ * Memory of threads comes in blocks of pages and is kept on a free list until the machine stops: revokers and the interrupt path
+ * read HostId of a thread that may just have ended.
+ *
+ * Lock order: KiMachineLock, then KiThreadLock. Tests: tests/ke/test_thread.c.
+ */
+#include "ki.h"
+
+#define KI_THREAD_PAGES 65536
+
+HAL_MUTEX KiThreadLock;
+LIST_ENTRY KiThreadListHead = {&KiThreadListHead, &KiThreadListHead};
+
+/* A block of pages full of threads. Guard: KiThreadLock. */
+typedef struct _KI_THREAD_BLOCK {
+    struct _KI_THREAD_BLOCK *Next;
+    KTHREAD Threads[];
+} KI_THREAD_BLOCK;
+
+#define KI_BLOCK_THREADS ((KI_THREAD_PAGES - sizeof(KI_THREAD_BLOCK)) / sizeof(KTHREAD))
+
+static KI_THREAD_BLOCK *KiThreadBlocks; /* KiThreadLock */
+static LIST_ENTRY KiFreeThreadListHead = {&KiFreeThreadListHead, &KiFreeThreadListHead}; /* KiThreadLock */
+static ULONG KiNextHome;                /* KiMachineLock */
+
+static VOID KiLink(PLIST_ENTRY Head, PLIST_ENTRY Entry)
+{
+    Entry->Flink = Head;
+    Entry->Blink = Head->Blink;
+    Head->Blink->Flink = Entry;
+    Head->Blink = Entry;
+}
+
+static VOID KiUnlink(PLIST_ENTRY Entry)
+{
+    Entry->Blink->Flink = Entry->Flink;
+    Entry->Flink->Blink = Entry->Blink;
+}
+
+static BOOLEAN KiGrowThreads(VOID)
+{
+    KI_THREAD_BLOCK *New = HalAllocatePages(KI_THREAD_PAGES);
+
+    if (New == NULL) {
+        return FALSE;
+    }
+    New->Next = KiThreadBlocks;
+    KiThreadBlocks = New;
+    for (ULONG Index = 0; Index < KI_BLOCK_THREADS; Index += 1) {
+        KiLink(&KiFreeThreadListHead, &New->Threads[Index].ThreadListEntry);
+    }
+    return TRUE;
+}
+
+PKTHREAD KiAllocateThread(KI_THREAD_KIND Kind)
+{
+    PKTHREAD Thread = NULL;
+
+    HalAcquireMutex(&KiThreadLock);
+    if (KiFreeThreadListHead.Flink != &KiFreeThreadListHead || KiGrowThreads()) {
+        Thread = CONTAINING_RECORD(KiFreeThreadListHead.Flink, KTHREAD, ThreadListEntry);
+        KiUnlink(&Thread->ThreadListEntry);
+        *Thread = (KTHREAD){.Kind = Kind};
+        KiLink(&KiThreadListHead, &Thread->ThreadListEntry);
+    }
+    HalReleaseMutex(&KiThreadLock);
+    return Thread;
+}
+
+static VOID KiFreeThread(PKTHREAD Thread)
+{
+    HalAcquireMutex(&KiThreadLock);
+    Thread->Block = NULL;
+    KiUnlink(&Thread->ThreadListEntry);
+    KiLink(&KiFreeThreadListHead, &Thread->ThreadListEntry);
+    HalReleaseMutex(&KiThreadLock);
+}
+
+VOID KiAdoptThread(PKTHREAD Thread, PKPCR Home)
+{
+    KPRCB_THREAD_BLOCK *Block = &KprcbThread;
+
+    *Block = (KPRCB_THREAD_BLOCK){
+        .Pcr = Home,
+        .SpinLockValue = KiMachine.Checked ? (KSPIN_LOCK)Thread | 1 : 1,
+        .Checked = KiMachine.Checked,
+        .Crowded = KiMachine.Crowded,
+    };
+    __atomic_store_n(&Thread->HostId, HalCurrentThreadId(), __ATOMIC_RELAXED);
+    Thread->UserAffinity.Group = Home->PrcbData.Group;
+    Thread->UserAffinity.Mask = Thread->Kind == KiAutoThread ? KiGroupMask(Home->PrcbData.Group) : Home->PrcbData.GroupSetMember;
+    HalAcquireMutex(&KiThreadLock);
+    Thread->Block = Block;
+    HalReleaseMutex(&KiThreadLock);
+    Block->Thread = Thread;
+    HalEnableInterrupt();
+}
+
+static VOID KiThreadExit(PVOID Context)
+{
+    KPRCB_THREAD_BLOCK *Block = &KprcbThread;
+
+    if (Block->Thread == NULL || Block->Thread != Context) {
+        return;
+    }
+    if (Block->Irql >= DISPATCH_LEVEL) {
+        KeBugCheckEx(KERNEL_APC_PENDING_DURING_EXIT, 0, 0, Block->Irql, 0);
+    }
+    HalAcquireMutex(&KiMachineLock);
+    KiDetachCurrentThread();
+    HalReleaseMutex(&KiMachineLock);
+}
+
+/* The processor with a free residency, in turn; if there is none, the next in turn. */
+static PKPCR KiChooseHome(VOID)
+{
+    for (ULONG Step = 0; Step < KiMachine.ProcessorCount; Step += 1) {
+        PKPCR Pcr = KiProcessor((KiNextHome + Step) % KiMachine.ProcessorCount);
+
+        if (__atomic_load_n(&Pcr->Resident, __ATOMIC_RELAXED) == NULL) {
+            KiNextHome = Pcr->PrcbData.Number + 1;
+            return Pcr;
+        }
+    }
+    return KiProcessor(KiNextHome++ % KiMachine.ProcessorCount);
+}
+
+BOOLEAN KiAttachCurrentThread(VOID)
+{
+    PKTHREAD Thread = KiAllocateThread(KiAutoThread);
+    PKPCR Home;
+
+    if (Thread == NULL) {
+        return FALSE;
+    }
+    Home = KiChooseHome();
+    KiAdoptThread(Thread, Home);
+    HalSetThreadExit(KiThreadExit, Thread);
+    if (__atomic_load_n(&Home->Resident, __ATOMIC_RELAXED) == NULL) {
+        KiBecomeResident(&KprcbThread, Home);
+    }
+    return TRUE;
+}
+
+VOID KiDetachCurrentThread(VOID)
+{
+    KPRCB_THREAD_BLOCK *Block = &KprcbThread;
+    PKTHREAD Thread = Block->Thread;
+
+    KiEndResidency(Block);
+    HalSetThreadExit(KiThreadExit, NULL);
+    Block->Thread = NULL;
+    KiFreeThread(Thread);
+    *Block = (KPRCB_THREAD_BLOCK){0};
+}
+
+ULONG KiOtherThreads(VOID)
+{
+    ULONG Count = 0;
+
+    HalAcquireMutex(&KiThreadLock);
+    for (PLIST_ENTRY Entry = KiThreadListHead.Flink; Entry != &KiThreadListHead; Entry = Entry->Flink) {
+        PKTHREAD Thread = CONTAINING_RECORD(Entry, KTHREAD, ThreadListEntry);
+
+        if (Thread->Kind != KiMachineThread && Thread != KprcbThread.Thread) {
+            Count += 1;
+        }
+    }
+    HalReleaseMutex(&KiThreadLock);
+    return Count;
+}
+
+VOID KiAbandonThreads(VOID)
+{
+    KiThreadLock = (HAL_MUTEX){0};
+    KiThreadListHead.Flink = KiThreadListHead.Blink = &KiThreadListHead;
+    KiFreeThreadListHead.Flink = KiFreeThreadListHead.Blink = &KiFreeThreadListHead;
+    KiThreadBlocks = NULL;
+    KprcbThread = (KPRCB_THREAD_BLOCK){0};
+}
+
+VOID KiFreeThreads(VOID)
+{
+    while (KiThreadBlocks != NULL) {
+        KI_THREAD_BLOCK *Next = KiThreadBlocks->Next;
+
+        HalFreePages(KiThreadBlocks, KI_THREAD_PAGES);
+        KiThreadBlocks = Next;
+    }
+    KiThreadListHead.Flink = KiThreadListHead.Blink = &KiThreadListHead;
+    KiFreeThreadListHead.Flink = KiFreeThreadListHead.Blink = &KiFreeThreadListHead;
+}
+
+static NTSTATUS KiAttachByName(ULONG ProcessorIndex)
+{
+    KPRCB_THREAD_BLOCK *Block = &KprcbThread;
+    PKPCR Pcr;
+    UCHAR Kind;
+
+    if (ProcessorIndex >= KiMachine.ProcessorCount) {
+        return STATUS_INVALID_PARAMETER;
+    }
+    Pcr = KiProcessor(ProcessorIndex);
+    Kind = Block->Thread->Kind;
+    Block->Thread->Kind = KiNamedThread;
+    if (!KiBecomeResident(Block, Pcr)) {
+        Block->Thread->Kind = Kind;
+        return STATUS_ALREADY_REGISTERED;
+    }
+    Block->Thread->UserAffinity = (GROUP_AFFINITY){.Group = Pcr->PrcbData.Group, .Mask = Pcr->PrcbData.GroupSetMember};
+    Block->Thread->SystemAffinityActive = FALSE;
+    Block->Pcr = Pcr;
+    if (Pcr->HostProcessor != KPRCB_NOT_PINNED) {
+        HalPinThread(Pcr->HostProcessor);
+    }
+    return STATUS_SUCCESS;
+}
+
+NTSTATUS KprcbAttachThread(ULONG ProcessorIndex)
+{
+    KPRCB_THREAD_BLOCK *Block = &KprcbThread;
+    NTSTATUS Status = STATUS_SUCCESS;
+    BOOLEAN Fresh = Block->Thread == NULL;
+
+    if (!Fresh && (Block->Irql != PASSIVE_LEVEL || Block->Thread->Kind == KiMachineThread)) {
+        return STATUS_INVALID_DEVICE_STATE;
+    }
+    HalAcquireMutex(&KiMachineLock);
+    if (KiMachine.State != KiRunning) {
+        Status = KiStartMachine(NULL);
+    }
+    if (NT_SUCCESS(Status) && ProcessorIndex >= KiMachine.ProcessorCount) {
+        Status = STATUS_INVALID_PARAMETER;
+    }
+    if (NT_SUCCESS(Status) && Fresh && !KiAttachCurrentThread()) {
+        Status = STATUS_INSUFFICIENT_RESOURCES;
+    }
+    if (NT_SUCCESS(Status)) {
+        Status = KiAttachByName(ProcessorIndex);
+        if (!NT_SUCCESS(Status) && Fresh) {
+            KiDetachCurrentThread();
+        }
+    }
+    HalReleaseMutex(&KiMachineLock);
+    return Status;
+}
+
+NTSTATUS KprcbDetachThread(VOID)
+{
+    KPRCB_THREAD_BLOCK *Block = &KprcbThread;
+
+    if (Block->Thread == NULL) {
+        return STATUS_NOT_FOUND;
+    }
+    if (Block->Irql != PASSIVE_LEVEL || Block->Thread->Kind == KiMachineThread) {
+        return STATUS_INVALID_DEVICE_STATE;
+    }
+    HalAcquireMutex(&KiMachineLock);
+    if (Block->Thread->Kind == KiNamedThread) {
+        HalUnpinThread();
+    }
+    KiDetachCurrentThread();
+    HalReleaseMutex(&KiMachineLock);
+    return STATUS_SUCCESS;
+}
