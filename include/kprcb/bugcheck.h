@@ -36,9 +36,9 @@ typedef struct _KPRCB_BUGCHECK {
 } KPRCB_BUGCHECK;
 
 /*
- * KeBugCheckEx (WDK: same). Does not return to its caller: goes to the innermost KprcbCatchBugCheck of this thread; on a
- * thread without one, ends what the thread does for the machine and goes to the catcher entered last on any thread;
- * without any catcher, reports and aborts. Any IRQL.
+ * KeBugCheckEx (WDK: same). Does not return to its caller: goes to the innermost KprcbCatchBugCheck of this thread. On a
+ * thread without one, what it runs for the machine (a DPC, an IPI worker) is dropped, and the bug check goes to the catcher entered
+ * last on any thread. Without a catcher, or anything to drop: reports and aborts. Any IRQL.
  */
 KPRCB_API DECLSPEC_NORETURN VOID KeBugCheckEx(ULONG BugCheckCode, ULONG_PTR BugCheckParameter1,
                                               ULONG_PTR BugCheckParameter2, ULONG_PTR BugCheckParameter3,

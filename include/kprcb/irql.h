@@ -66,17 +66,17 @@ typedef struct _KPRCB_THREAD_BLOCK {
     PKPCR Fast;        /* the processor to which this thread is biased; NULL: raise and lower take the slow path */
     PKTHREAD Thread;   /* NULL until the thread's first call of the library */
     PKPCR Pcr;         /* the processor owned, else the home */
-    ULONG Crowded;     /* processors outnumber the host's CPUs */
     KSPIN_LOCK SpinLockValue; /* what a KSPIN_LOCK holds that this thread owns */
     /* Tested and stored together by the queued locks; never one half by a store and then both by a load. */
     union {
         USHORT IrqlAndHeldCount;
         struct {
             KIRQL Irql;
-            UCHAR HeldCount; /* may exceed KPRCB_HELD_LOCKS: the surplus is not recorded */
+            UCHAR HeldCount;
         };
     };
     BOOLEAN Checked;   /* misuse is a bug check */
+    ULONG HeldSurplus; /* locks owned beyond KPRCB_HELD_LOCKS, which are not recorded */
     ULONG Masked;      /* above zero: no IPI is served, as with interrupts off */
     PVOID Held[KPRCB_HELD_LOCKS]; /* locks owned, the last one last: PKSPIN_LOCK, or PKSPIN_LOCK_QUEUE with bit 0 set */
     KIRQL RaisedFrom[HIGH_LEVEL + 1]; /* for each level that is in force or was raised from: the level below it */

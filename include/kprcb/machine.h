@@ -71,7 +71,8 @@ KPRCB_API NTSTATUS KprcbAttachThread(ULONG ProcessorIndex);
  * KprcbDetachThread: the opposite; the thread's next call attaches it anew. Threads detach by themselves at exit. PASSIVE_LEVEL.
  *   STATUS_SUCCESS
  *   STATUS_NOT_FOUND               the thread is not attached
- *   STATUS_INVALID_DEVICE_STATE    the caller's IRQL is not PASSIVE_LEVEL, or it is a thread of the machine
+ *   STATUS_INVALID_DEVICE_STATE    the caller's IRQL is not PASSIVE_LEVEL, or it is a thread of the machine or inside
+ *                                  KprcbCatchBugCheck
  */
 KPRCB_API NTSTATUS KprcbDetachThread(VOID);
 

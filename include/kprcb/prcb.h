@@ -168,15 +168,15 @@ typedef struct DECLSPEC_ALIGN(KPRCB_CACHE_LINE) _KPRCB {
     /* owner and, under DpcLock, those who take a DPC back */
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) KDPC_DATA DpcData[2];
 
-    /* owner, as the sender of a packet; TargetSet is counted down by its targets */
+    /* owner, as the sender of a packet; its targets count down PacketBarrier and TargetSet */
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) PVOID volatile CurrentPacket[3];
     PKIPI_WORKER volatile WorkerRoutine;
     ULONG volatile ReverseStall;
+    LONG volatile PacketBarrier; /* processors that have yet to reach a rendezvous */
     union {
         KAFFINITY volatile TargetSet;                        /* of group 0 */
         KAFFINITY volatile TargetSets[KPRCB_MAXIMUM_GROUPS]; /* of every group */
     };
-    DECLSPEC_ALIGN(KPRCB_CACHE_LINE) LONG volatile PacketBarrier; /* targets that have yet to reach a rendezvous */
 
     /* remote: what other processors ask of this one */
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) ULONG volatile RequestSummary; /* IPI_ bits */
@@ -190,7 +190,7 @@ typedef struct DECLSPEC_ALIGN(KPRCB_CACHE_LINE) _KPRCB {
  *   Request       writers: anyone, by read-modify-write. Reader: the owner on each raise and lower, the idle thread.
  *   DpcInbox      writers: anyone, by compare-exchange. Reader: whoever holds DpcLock, by exchange.
  *   Owner         writer: whoever takes or lets go, by compare-exchange and exchange. Reader: posters.
- *   Resident, LastOwner   writer: the holder of the token.
+ *   Resident, LastOwner, OwnerRun   writer: the holder of the token.
  *   Token...      writers: anyone, by read-modify-write.
  */
 typedef struct DECLSPEC_ALIGN(4096) _KPCR {
@@ -213,10 +213,12 @@ typedef struct DECLSPEC_ALIGN(4096) _KPCR {
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) PKTHREAD volatile Owner; /* who holds the token */
     PKTHREAD volatile Resident;
     PKTHREAD LastOwner;            /* who held the token last */
+    ULONG OwnerRun;                /* how often it has taken it again, nobody else in between */
     ULONG volatile StaleResidents; /* displaced residents that may still believe in their bias */
     ULONG volatile TokenWaiters;
     ULONG volatile TokenSequence;  /* what they sleep on */
     ULONG volatile TokenWaking;    /* one of them was woken and has not looked yet */
+    PKTHREAD volatile TokenHeir;   /* one that has waited long: the owner hands the token to it */
 
     KPRCB PrcbData;
 } KPCR, *PKPCR;

@@ -6,7 +6,8 @@
  * LOCK_QUEUE_OWNER once it owns. A node must not move between acquire and release, and the thread that acquired releases.
  *
  * Checked builds bug check SPIN_LOCK_ALREADY_OWNED (0x0F) when a thread acquires a lock it owns and SPIN_LOCK_NOT_OWNED
- * (0x10) when a handle is released that does not own; the first parameter is the lock, the second the handle.
+ * (0x10) when a handle is released that does not own; the first parameter is the lock, the second the handle. On a free build a
+ * recursive acquire spins until the hang report, and a release of a handle that does not own does nothing.
  */
 #ifndef KPRCB_QUEUEDLOCK_H
 #define KPRCB_QUEUEDLOCK_H
@@ -46,7 +47,7 @@ FORCEINLINE VOID KeAcquireInStackQueuedSpinLock(PKSPIN_LOCK SpinLock, PKLOCK_QUE
     PKSPIN_LOCK_QUEUE Node = &LockHandle->LockQueue;
     PVOID Held = (PVOID)((ULONG_PTR)Node | 1);
 
-    if (__builtin_expect(OldIrql < DISPATCH_LEVEL && Pcr != NULL && !KprcbThread.Crowded, 1)) {
+    if (__builtin_expect(OldIrql < DISPATCH_LEVEL && Pcr != NULL, 1)) {
         __atomic_store_n(&Pcr->ResidentIrql, DISPATCH_LEVEL, __ATOMIC_RELAXED);
         __atomic_signal_fence(__ATOMIC_SEQ_CST);
         if (__builtin_expect((__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & KPCR_REQUEST_MASK) == 0, 1)) {
@@ -118,7 +119,8 @@ KPRCB_API VOID KeReleaseInStackQueuedSpinLockForDpc(PKLOCK_QUEUE_HANDLE LockHand
 /*
  * KeAcquireQueuedSpinLock (WDK: same, "reserved"). Acquires a numbered lock through this processor's entry of
  * KPRCB.LockQueue. IRQL <= DISPATCH_LEVEL. Returns the level before the call. A number out of range is bug check
- * SPIN_LOCK_INIT_FAILURE (0x81) with the number as first parameter.
+ * SPIN_LOCK_INIT_FAILURE (0x81) with the number as first parameter. A processor has one node for the lock, so a recursive acquire is
+ * bug check SPIN_LOCK_ALREADY_OWNED on either build.
  */
 KPRCB_API KIRQL KeAcquireQueuedSpinLock(KSPIN_LOCK_QUEUE_NUMBER Number);
 

@@ -23,6 +23,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,9 @@
 #define HALP_INTERRUPT_SIGNAL SIGURG
 
 #define HALP_EXIT_ROUND 2
+
+/* As in cpu.c. */
+#define HALP_MASK_CPUS (16 * CPU_SETSIZE)
 
 /* Written by the creator before the thread starts, read by the thread, freed by the one that joins. */
 typedef struct _HALP_START {
@@ -72,8 +76,8 @@ static void *HalpThreadStart(void *Argument)
 
     if (Start->Name[0] != 0)
         (void)pthread_setname_np(pthread_self(), Start->Name);
-    /* A thread is born with the mask of its creator, which may be pinned. */
-    if (Start->HostProcessor == HAL_ANY_PROCESSOR || !HalPinThread(Start->HostProcessor))
+    /* A thread without a place of its own is born with the mask of its creator, which may be pinned. */
+    if (Start->HostProcessor == HAL_ANY_PROCESSOR)
         HalUnpinThread();
     Start->Routine(Start->Context);
     return NULL;
@@ -86,6 +90,28 @@ static VOID HalpThreadSignals(sigset_t *Blocked)
     sigfillset(Blocked);
     for (ULONG Index = 0; Index < ARRAYSIZE(Open); Index++)
         sigdelset(Blocked, Open[Index]);
+}
+
+/* EINVAL: the place is refused, or no stack size is accepted. */
+static int HalpStart(pthread_t *Host, pthread_attr_t *Attributes, SIZE_T StackSize, PHALP_START Start)
+{
+    SIZE_T Page = (SIZE_T)sysconf(_SC_PAGESIZE);
+    SIZE_T Size = StackSize;
+    int Error = EINVAL;
+
+    if (StackSize == 0) {
+        return pthread_create(Host, Attributes, HalpThreadStart, Start);
+    }
+    /* The C library takes its guard, its minimum and the static TLS out of the size; it does not tell the last. */
+    if (Size <= SSIZE_MAX / 16) {
+        Size = (Size * HALP_STACK_FACTOR + (SIZE_T)PTHREAD_STACK_MIN + 2 * Page - 1) & ~(Page - 1);
+    }
+    for (ULONG Try = 0; Try < 10 && Error == EINVAL && Size <= SSIZE_MAX / 2; Try++, Size *= 2) {
+        if (pthread_attr_setstacksize(Attributes, Size) == 0) {
+            Error = pthread_create(Host, Attributes, HalpThreadStart, Start);
+        }
+    }
+    return Error;
 }
 
 NTSTATUS HalCreateThread(PHAL_THREAD Thread, HAL_THREAD_ROUTINE *Routine, PVOID Context, SIZE_T StackSize,
@@ -112,20 +138,23 @@ NTSTATUS HalCreateThread(PHAL_THREAD Thread, HAL_THREAD_ROUTINE *Routine, PVOID 
 
     HalpThreadSignals(&Blocked);
     pthread_sigmask(SIG_SETMASK, &Blocked, &Before);
-    if (StackSize == 0) {
-        Error = pthread_create(&Host, &Attributes, HalpThreadStart, Start);
-    } else {
-        SIZE_T Page = (SIZE_T)sysconf(_SC_PAGESIZE);
-        SIZE_T Size = StackSize;
+    Error = EINVAL;
+    /* Placed before it runs: moving a running thread costs more. */
+    if (HostProcessor != HAL_ANY_PROCESSOR && HostProcessor < HALP_MASK_CPUS) {
+        cpu_set_t Mask[HALP_MASK_CPUS / CPU_SETSIZE];
+        SIZE_T Bytes = (HostProcessor / CPU_SETSIZE + 1) * sizeof(cpu_set_t);
 
-        /* The C library takes its guard, its minimum and the static TLS out of the size; it does not tell the last. */
-        Error = EINVAL;
-        if (Size <= SSIZE_MAX / 16)
-            Size = (Size * HALP_STACK_FACTOR + (SIZE_T)PTHREAD_STACK_MIN + 2 * Page - 1) & ~(Page - 1);
-        for (ULONG Try = 0; Try < 10 && Error == EINVAL && Size <= SSIZE_MAX / 2; Try++, Size *= 2) {
-            if (pthread_attr_setstacksize(&Attributes, Size) == 0)
-                Error = pthread_create(&Host, &Attributes, HalpThreadStart, Start);
+        memset(Mask, 0, Bytes);
+        CPU_SET_S(HostProcessor, Bytes, Mask);
+        if (pthread_attr_setaffinity_np(&Attributes, Bytes, Mask) == 0) {
+            Error = HalpStart(&Host, &Attributes, StackSize, Start);
         }
+    }
+    if (Error == EINVAL) {
+        pthread_attr_destroy(&Attributes);
+        pthread_attr_init(&Attributes);
+        Start->HostProcessor = HAL_ANY_PROCESSOR;
+        Error = HalpStart(&Host, &Attributes, StackSize, Start);
     }
     pthread_sigmask(SIG_SETMASK, &Before, NULL);
     pthread_attr_destroy(&Attributes);

@@ -31,6 +31,7 @@ VOID KiEnterFrame(KPRCB_THREAD_BLOCK *Block, PKI_FRAME Frame, KI_FRAME_KIND Kind
     Frame->Kind = (UCHAR)Kind;
     Frame->Thread = Thread;
     Frame->HeldCount = Block->HeldCount;
+    Frame->HeldSurplus = Block->HeldSurplus;
     Frame->Irql = Block->Irql;
     for (ULONG Level = 0; Level <= HIGH_LEVEL; Level += 1) {
         Frame->RaisedFrom[Level] = Block->RaisedFrom[Level];
@@ -55,6 +56,9 @@ VOID KiLeaveFrame(KPRCB_THREAD_BLOCK *Block, PKI_FRAME Frame)
 {
     PKTHREAD Thread = Block->Thread;
 
+    if (Thread != Frame->Thread) {
+        return; /* the child of a fork inside the frame: the thread is not attached, or anew */
+    }
     Thread->Frame = Frame->Previous;
     if (Frame->Kind == KiCatchFrame) {
         HalAcquireMutex(&KiCatchLock);
@@ -69,7 +73,7 @@ VOID KiLeaveFrame(KPRCB_THREAD_BLOCK *Block, PKI_FRAME Frame)
     }
 }
 
-static PKI_FRAME KiFindCatchFrame(PKTHREAD Thread)
+PKI_FRAME KiFindCatchFrame(PKTHREAD Thread)
 {
     PKI_FRAME Frame = Thread->Frame;
 
@@ -96,11 +100,18 @@ static BOOLEAN KiDeliver(const KPRCB_BUGCHECK *BugCheck)
         return FALSE;
     }
     if (Frame->Thread->Delivery == NULL) {
-        Frame->BugCheck = *BugCheck;
+        Frame->Delivery = *BugCheck;
         __atomic_store_n(&Frame->Thread->Delivery, Frame, __ATOMIC_RELEASE);
     }
     HalReleaseMutex(&KiCatchLock);
     return TRUE;
+}
+
+VOID KiAbandonCatches(VOID)
+{
+    KiCatchers = 0;
+    KiCatchLock = (HAL_MUTEX){0};
+    KiCatchFrames.Flink = KiCatchFrames.Blink = &KiCatchFrames;
 }
 
 /* Lets go of the processor that the frame does not have. */
@@ -124,7 +135,7 @@ static DECLSPEC_NORETURN VOID KiUnwind(PKI_FRAME Frame)
 {
     KPRCB_THREAD_BLOCK *Block = &KprcbThread;
 
-    KiReleaseHeldLocks(Block, Frame->HeldCount);
+    KiReleaseHeldLocks(Block, Frame->HeldCount, Frame->HeldSurplus);
     Block->Masked = Frame->Masked;
     if (Block->Irql >= DISPATCH_LEVEL && Frame->Pcr == NULL) {
         KiLetGoUnwound(Block, Frame->Irql);
@@ -199,7 +210,7 @@ VOID KiTakeDelivery(KPRCB_THREAD_BLOCK *Block)
     KPRCB_BUGCHECK BugCheck;
 
     HalAcquireMutex(&KiCatchLock);
-    BugCheck = Thread->Delivery->BugCheck;
+    BugCheck = Thread->Delivery->Delivery;
     __atomic_store_n(&Thread->Delivery, NULL, __ATOMIC_RELAXED);
     HalReleaseMutex(&KiCatchLock);
     KiPassBugCheck(&BugCheck);
@@ -233,8 +244,12 @@ BOOLEAN KprcbCatchBugCheck(VOID (*Routine)(PVOID), PVOID Context, KPRCB_BUGCHECK
     KiEnterFrame(Block, &Frame, KiCatchFrame);
     if (setjmp(Frame.Jump) == 0) {
         Routine(Context);
+        if (KprcbThread.Thread == Frame.Thread && KiDeliveryPending(&KprcbThread)) {
+            KiTakeDelivery(&KprcbThread);
+        }
         KiLeaveFrame(&KprcbThread, &Frame);
         Caught = Frame.Delivered;
+        Frame.BugCheck = Frame.Delivery;
     } else {
         KiLeaveFrame(&KprcbThread, &Frame);
     }

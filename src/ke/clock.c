@@ -10,7 +10,7 @@
  * The clock reads KiClockSignal before it looks at KiTicking; whoever sets a bit increments KiClockSignal afterwards. So either the
  * clock sees the bit or its sleep ends at once.
  *
- * Tests: tests/ke/test_dpc.c (low importance), tests/ke/test_ipi.c (an owner that never polls).
+ * Tests: tests/ke/test_dpc.c (low importance), tests/ke/test_ipicall.c (an owner that never polls).
  */
 #include "ki.h"
 

@@ -81,17 +81,20 @@ static VOID KiInsertElsewhere(PKPCR Pcr, PKDPC Dpc, UCHAR Importance)
 {
     PKPRCB Prcb = &Pcr->PrcbData;
     BOOLEAN Drain = Importance == HighImportance || Importance == MediumHighImportance;
-    BOOLEAN First = KiPostDpc(Pcr, Dpc, Importance == HighImportance);
+    KI_POST Post = KiPostDpc(Pcr, Dpc, Importance == HighImportance);
 
+    if (Post == KiPostWatched) {
+        return;
+    }
     if (!Drain) {
-        LONG Depth = Prcb->DpcData[DPC_NORMAL].DpcQueueDepth + (LONG)KiInboxCount(Pcr);
+        LONG Depth = __atomic_load_n(&Prcb->DpcData[DPC_NORMAL].DpcQueueDepth, __ATOMIC_RELAXED) + (LONG)KiInboxCount(Pcr);
 
         Drain = Depth > Prcb->MaximumDpcQueueDepth || __atomic_load_n(&Pcr->Resident, __ATOMIC_RELAXED) == NULL;
     }
     if (!Drain) {
         __atomic_fetch_or(&Pcr->Request, KPCR_REQUEST_LAZY, __ATOMIC_SEQ_CST);
         KiArmClock(Pcr);
-    } else if (First || (__atomic_load_n(&Pcr->Request, __ATOMIC_SEQ_CST) & KPCR_REQUEST_DISPATCH) == 0) {
+    } else if (Post == KiPostFirst || (__atomic_load_n(&Pcr->Request, __ATOMIC_SEQ_CST) & KPCR_REQUEST_DISPATCH) == 0) {
         KiRequest(Pcr, KPCR_REQUEST_DISPATCH);
     }
 }
@@ -118,6 +121,9 @@ BOOLEAN KeInsertQueueDpc(PRKDPC Dpc, PVOID SystemArgument1, PVOID SystemArgument
     Number = __atomic_load_n(&Dpc->Number, __ATOMIC_RELAXED);
     Importance = __atomic_load_n(&Dpc->Importance, __ATOMIC_RELAXED);
     Target = Number != 0 && Number <= KiMachine.ProcessorCount ? KiProcessor(Number - 1) : Block->Pcr;
+    if (Target != Block->Pcr) {
+        HalPrefetchForWrite(&Target->DpcInbox); /* comes while the claim waits for the line of the DPC */
+    }
     KiMaskInterrupts(Block);
     Inserted = KiClaimDpc(Dpc, &Target->PrcbData.DpcData[DPC_NORMAL]);
     if (Inserted) {
@@ -179,15 +185,15 @@ static VOID KiRunDpc(KPRCB_THREAD_BLOCK *Block, PKDPC_DATA Data, PKI_DPC_CALL Ca
     if (Block->Irql != DISPATCH_LEVEL || Block->Pcr != Pcr) {
         KIRQL Irql = Block->Irql;
 
-        if (Block->Checked) {
-            KeBugCheckEx(IRQL_UNEXPECTED_VALUE, (ULONG_PTR)Irql << 16 | DISPATCH_LEVEL << 8, (ULONG_PTR)Call->Routine,
-                         (ULONG_PTR)Call->Context, 0);
-        }
         if (Irql < DISPATCH_LEVEL) {
             KiTakeThisProcessor(Block, Pcr);
         }
         Block->Irql = DISPATCH_LEVEL;
         KiPublishIrql(Block, DISPATCH_LEVEL);
+        if (Block->Checked) {
+            KeBugCheckEx(IRQL_UNEXPECTED_VALUE, (ULONG_PTR)Irql << 16 | DISPATCH_LEVEL << 8, (ULONG_PTR)Call->Routine,
+                         (ULONG_PTR)Call->Context, 0);
+        }
     }
 }
 
@@ -196,17 +202,21 @@ static VOID KiDrainDpcs(KPRCB_THREAD_BLOCK *Block)
 {
     PKPCR Pcr = Block->Pcr;
     PKDPC_DATA Data = &Pcr->PrcbData.DpcData[DPC_NORMAL];
-    KI_DPC_CALL Call;
-    BOOLEAN Taken;
 
-    do {
+    for (;;) {
+        KI_DPC_CALL Call;
+        BOOLEAN Taken;
+
+        /* Before the look at the inbox: whoever posts later sets the bit again. */
+        if ((__atomic_load_n(&Pcr->Request, __ATOMIC_RELAXED) & (KPCR_REQUEST_DISPATCH | KPCR_REQUEST_LAZY)) != 0) {
+            __atomic_fetch_and(&Pcr->Request, ~(ULONG)(KPCR_REQUEST_DISPATCH | KPCR_REQUEST_LAZY), __ATOMIC_SEQ_CST);
+        }
+        if (!KiDpcsQueued(Pcr)) {
+            return;
+        }
         KiMaskInterrupts(Block);
         KiAcquireInternalLock(&Data->DpcLock);
         if (Data->DpcList.ListHead.Next == NULL) {
-            if ((__atomic_load_n(&Pcr->Request, __ATOMIC_RELAXED) & (KPCR_REQUEST_DISPATCH | KPCR_REQUEST_LAZY)) != 0) {
-                /* Before the inbox is emptied: whoever posts later sets the bit again. */
-                __atomic_fetch_and(&Pcr->Request, ~(ULONG)(KPCR_REQUEST_DISPATCH | KPCR_REQUEST_LAZY), __ATOMIC_SEQ_CST);
-            }
             KiEmptyInbox(Pcr, Data);
         }
         Taken = KiTakeDpc(Data, &Call);
@@ -216,7 +226,7 @@ static VOID KiDrainDpcs(KPRCB_THREAD_BLOCK *Block)
             KiRunDpc(Block, Data, &Call);
             KiPoll(Block);
         }
-    } while (Taken);
+    }
 }
 
 VOID KiRetireDpcs(KPRCB_THREAD_BLOCK *Block)
@@ -225,7 +235,7 @@ VOID KiRetireDpcs(KPRCB_THREAD_BLOCK *Block)
     KI_FRAME Frame;
     BOOLEAN Framed = __atomic_load_n(&KiCatchers, __ATOMIC_RELAXED) != 0 && Block->Thread->Frame == NULL;
 
-    __atomic_store_n(&Prcb->DpcRoutineActive, TRUE, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&Prcb->DpcRoutineActive, TRUE, __ATOMIC_RELEASE);
     Prcb->DpcStack = __builtin_frame_address(0);
     if (Framed) {
         KiEnterFrame(Block, &Frame, KiDiscardFrame);
@@ -237,7 +247,7 @@ VOID KiRetireDpcs(KPRCB_THREAD_BLOCK *Block)
     }
     Prcb = &KprcbThread.Pcr->PrcbData;
     Prcb->DpcStack = NULL;
-    __atomic_store_n(&Prcb->DpcRoutineActive, FALSE, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&Prcb->DpcRoutineActive, FALSE, __ATOMIC_RELEASE);
 }
 
 LOGICAL KeIsExecutingDpc(VOID)

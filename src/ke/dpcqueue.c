@@ -5,17 +5,19 @@
  * inbox is one word, so that inserters never wait for the processor:
  *
  *   bits 0-47    the KDPC inserted last (user addresses have 47 or 48 bits), its DpcListEntry.Next the one before it
- *   bits 48-63   how many there are, up to 65,535
+ *   bits 48-62   how many there are, up to 32,767
+ *   bit 63       the idle thread watches this word: whoever posts need ask for nothing
  *
  *   word               written by                                       read by               ordering
  *   KDPC.DpcData       NULL -> queue by the inserter, compare-exchange;  inserters, KeRemove-  the claim: whoever sets it alone
  *                      -> NULL under DpcLock, once it is off the list   QueueDpc              fills and links the DPC; NULL is a
  *                                                                                             release, after the last access
- *   DpcInbox           inserters, compare-exchange (release);           holder of DpcLock     the exchange is an acquire
- *                      the holder of DpcLock, exchange
+ *   DpcInbox           inserters, compare-exchange (release);           holder of DpcLock     emptying is an acquire
+ *                      the holder of DpcLock, AND; WATCHED: the
+ *                      idle thread, OR and AND
  *   DpcList,           holder of DpcLock                                holder of DpcLock
  *   DpcQueueDepth                                                       anyone (estimate)
- *   DpcRoutineActive   the owner, TRUE before it empties the inbox      KeFlushQueuedDpcs     seq_cst; see KiDpcsIdle
+ *   DpcRoutineActive   the owner, TRUE before it empties the inbox      KeFlushQueuedDpcs     release / acquire; see KiDpcsIdle
  *
  * Bit 0 of a link in the inbox says that the DPC behind it goes to the head. Importance is read once, by the inserter, since
  * KeSetImportanceDpc must not affect a queued DPC.
@@ -29,7 +31,9 @@
 
 #define KI_INBOX_POINTER 0xFFFFFFFFFFFFull
 #define KI_INBOX_ONE (1ull << 48)
-#define KI_INBOX_FULL 0xFFFF
+#define KI_INBOX_COUNT(Inbox) ((ULONG)((Inbox) >> 48 & 0x7FFF))
+#define KI_INBOX_FULL 0x7FFF
+#define KI_INBOX_WATCHED (1ull << 63)
 #define KI_TO_HEAD 1
 
 static PKDPC KiInboxPointer(ULONGLONG Inbox)
@@ -39,7 +43,7 @@ static PKDPC KiInboxPointer(ULONGLONG Inbox)
 
 ULONG KiInboxCount(PKPCR Pcr)
 {
-    return (ULONG)(__atomic_load_n(&Pcr->DpcInbox, __ATOMIC_RELAXED) >> 48);
+    return KI_INBOX_COUNT(__atomic_load_n(&Pcr->DpcInbox, __ATOMIC_RELAXED));
 }
 
 BOOLEAN KiClaimDpc(PKDPC Dpc, PKDPC_DATA Data)
@@ -49,18 +53,35 @@ BOOLEAN KiClaimDpc(PKDPC Dpc, PKDPC_DATA Data)
     return __atomic_compare_exchange_n(&Dpc->DpcData, &NotQueued, Data, FALSE, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
-BOOLEAN KiPostDpc(PKPCR Pcr, PKDPC Dpc, BOOLEAN ToHead)
+KI_POST KiPostDpc(PKPCR Pcr, PKDPC Dpc, BOOLEAN ToHead)
 {
     ULONGLONG Before = __atomic_load_n(&Pcr->DpcInbox, __ATOMIC_RELAXED);
     ULONGLONG After;
 
     do {
-        ULONGLONG Count = Before & ~KI_INBOX_POINTER;
-
         Dpc->DpcListEntry.Next = (PSINGLE_LIST_ENTRY)((ULONG_PTR)KiInboxPointer(Before) | (ToHead ? KI_TO_HEAD : 0));
-        After = (ULONGLONG)(ULONG_PTR)Dpc | (Before >> 48 == KI_INBOX_FULL ? Count : Count + KI_INBOX_ONE);
+        After = (ULONGLONG)(ULONG_PTR)Dpc | ((Before & ~KI_INBOX_POINTER) +
+                                             (KI_INBOX_COUNT(Before) == KI_INBOX_FULL ? 0 : KI_INBOX_ONE));
     } while (!__atomic_compare_exchange_n(&Pcr->DpcInbox, &Before, After, TRUE, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
-    return KiInboxPointer(Before) == NULL;
+    if ((Before & KI_INBOX_WATCHED) != 0) {
+        return KiPostWatched;
+    }
+    return KiInboxPointer(Before) == NULL ? KiPostFirst : KiPostMore;
+}
+
+VOID KiWatchInbox(PKPCR Pcr)
+{
+    __atomic_fetch_or(&Pcr->DpcInbox, KI_INBOX_WATCHED, __ATOMIC_SEQ_CST);
+}
+
+VOID KiUnwatchInbox(PKPCR Pcr)
+{
+    __atomic_fetch_and(&Pcr->DpcInbox, ~KI_INBOX_WATCHED, __ATOMIC_SEQ_CST);
+}
+
+BOOLEAN KiInboxFilled(PKPCR Pcr)
+{
+    return KiInboxPointer(__atomic_load_n(&Pcr->DpcInbox, __ATOMIC_ACQUIRE)) != NULL;
 }
 
 VOID KiListDpc(PKDPC_DATA Data, PKDPC Dpc, BOOLEAN ToHead)
@@ -86,13 +107,14 @@ VOID KiEmptyInbox(PKPCR Pcr, PKDPC_DATA Data)
     PKDPC Dpc;
     PKDPC Oldest = NULL;
 
-    if (__atomic_load_n(&Pcr->DpcInbox, __ATOMIC_RELAXED) == 0) {
+    if (!KiInboxFilled(Pcr)) {
         return;
     }
     /* The depth first: KiDpcsIdle looks at the inbox and then at the depth. */
-    __atomic_store_n(&Data->DpcQueueDepth, Data->DpcQueueDepth + 1, __ATOMIC_SEQ_CST);
-    Dpc = KiInboxPointer(__atomic_exchange_n(&Pcr->DpcInbox, 0, __ATOMIC_SEQ_CST));
+    __atomic_store_n(&Data->DpcQueueDepth, Data->DpcQueueDepth + 1, __ATOMIC_RELAXED);
+    Dpc = KiInboxPointer(__atomic_fetch_and(&Pcr->DpcInbox, KI_INBOX_WATCHED, __ATOMIC_SEQ_CST));
     while (Dpc != NULL) {
+        HalPrefetchForWrite(Dpc);
         ULONG_PTR Link = (ULONG_PTR)Dpc->DpcListEntry.Next;
 
         Dpc->DpcListEntry.Next = (PSINGLE_LIST_ENTRY)((ULONG_PTR)Oldest | (Link & KI_TO_HEAD));
@@ -150,8 +172,7 @@ BOOLEAN KiUnlistDpc(PKDPC_DATA Data, PKDPC Dpc)
 
 BOOLEAN KiDpcsQueued(PKPCR Pcr)
 {
-    return __atomic_load_n(&Pcr->DpcInbox, __ATOMIC_SEQ_CST) != 0 ||
-           __atomic_load_n(&Pcr->PrcbData.DpcData[DPC_NORMAL].DpcQueueDepth, __ATOMIC_SEQ_CST) != 0;
+    return KiInboxFilled(Pcr) || __atomic_load_n(&Pcr->PrcbData.DpcData[DPC_NORMAL].DpcQueueDepth, __ATOMIC_ACQUIRE) != 0;
 }
 
 /*
@@ -160,7 +181,7 @@ BOOLEAN KiDpcsQueued(PKPCR Pcr)
  */
 BOOLEAN KiDpcsIdle(PKPCR Pcr)
 {
-    return !KiDpcsQueued(Pcr) && !__atomic_load_n(&Pcr->PrcbData.DpcRoutineActive, __ATOMIC_SEQ_CST);
+    return !KiDpcsQueued(Pcr) && !__atomic_load_n(&Pcr->PrcbData.DpcRoutineActive, __ATOMIC_ACQUIRE);
 }
 
 VOID KiUpdateDpcRate(PKPRCB Prcb)

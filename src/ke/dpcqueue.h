@@ -15,8 +15,14 @@ typedef struct _KI_DPC_CALL {
 
 /* Marks a DPC as queued in Data. FALSE: it is queued already. The caller fills its arguments and links it. */
 BOOLEAN KiClaimDpc(PKDPC Dpc, PKDPC_DATA Data);
-/* Links a claimed DPC into the inbox. TRUE: the inbox was empty. */
-BOOLEAN KiPostDpc(PKPCR Pcr, PKDPC Dpc, BOOLEAN ToHead);
+/* Links a claimed DPC into the inbox. */
+typedef enum _KI_POST {
+    KiPostFirst,  /* the inbox was empty */
+    KiPostMore,   /* it was not */
+    KiPostWatched /* the idle thread watches it */
+} KI_POST;
+
+KI_POST KiPostDpc(PKPCR Pcr, PKDPC Dpc, BOOLEAN ToHead);
 /* Links a claimed DPC into the list. DpcLock held. */
 VOID KiListDpc(PKDPC_DATA Data, PKDPC Dpc, BOOLEAN ToHead);
 /* Takes the first DPC off the list. DpcLock held. FALSE: there is none. */

@@ -4,7 +4,7 @@
  * Both are written while other threads run, so what they say of those is a snapshot of words read one by one. A thread's list of
  * held locks is written by the thread with relaxed stores and read here under KiThreadLock, which keeps its block alive.
  *
- * Tests: tests/ke/test_bugcheck.c.
+ * Tests: tests/ke/test_hang.c.
  */
 #include <stdlib.h>
 
@@ -56,7 +56,7 @@ static VOID KiPrintThreads(VOID)
         const char *Reason = __atomic_load_n(&Thread->WaitReason, __ATOMIC_ACQUIRE);
         KPRCB_THREAD_BLOCK *Block = Thread->Block;
 
-        if (Thread->Kind == KiMachineThread && Reason == NULL &&
+        if (__atomic_load_n(&Thread->Kind, __ATOMIC_RELAXED) == KiMachineThread && Reason == NULL &&
             (Block == NULL || __atomic_load_n(&Block->HeldCount, __ATOMIC_RELAXED) == 0)) {
             continue;
         }
@@ -68,6 +68,12 @@ static VOID KiPrintThreads(VOID)
         KiPrintHeldLocks(Thread);
     }
     HalReleaseMutex(&KiThreadLock);
+}
+
+static ULONG KiQueryIrql(PKPCR Pcr)
+{
+    return __atomic_load_n(&Pcr->Owner, __ATOMIC_RELAXED) != NULL ? __atomic_load_n(&Pcr->Irql, __ATOMIC_RELAXED)
+                                                                  : __atomic_load_n(&Pcr->ResidentIrql, __ATOMIC_RELAXED);
 }
 
 VOID KiPrintMachine(VOID)
@@ -88,7 +94,7 @@ VOID KiPrintMachine(VOID)
         }
         Printed += 1;
         HalPrint("  processor %u: owner %p, IRQL %u, DPCs %d, pending%s%s%s\n", (unsigned)Index, (void *)Owner,
-                 (unsigned)(__atomic_load_n(&Pcr->Owner, __ATOMIC_RELAXED) != NULL ? Pcr->Irql : Pcr->ResidentIrql),
+                 (unsigned)KiQueryIrql(Pcr),
                  (int)__atomic_load_n(&Pcr->PrcbData.DpcData[DPC_NORMAL].DpcQueueDepth, __ATOMIC_RELAXED),
                  (Request & KPCR_REQUEST_DISPATCH) != 0 ? " DPC" : "", (Request & KPCR_REQUEST_LAZY) != 0 ? " lazy-DPC" : "",
                  (Request & KPCR_REQUEST_IPI) != 0 ? " IPI" : "");
@@ -98,12 +104,15 @@ VOID KiPrintMachine(VOID)
 
 VOID KiReportHang(PKI_SPIN Spin, ULONGLONG Milliseconds)
 {
+    /* What an interrupt ran might wait, and report, too. */
+    KiMaskInterrupts(&KprcbThread);
     HalAcquireMutex(&KiReportLock);
     HalPrint("kprcb: host thread %d has waited %llu ms for %s (%p)\n", (int)HalCurrentThreadId(),
              (unsigned long long)Milliseconds, Spin->Reason, Spin->Object);
     KiPrintMachine();
     HalPrintStack(1);
     HalReleaseMutex(&KiReportLock);
+    KiUnmaskInterrupts(&KprcbThread);
 }
 
 VOID KiReportBugCheck(const KPRCB_BUGCHECK *BugCheck)

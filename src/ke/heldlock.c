@@ -8,46 +8,57 @@
  */
 #include "ki.h"
 
-static ULONG KiRecordedLocks(KPRCB_THREAD_BLOCK *Block)
+VOID KiHoldSurplus(KPRCB_THREAD_BLOCK *Block)
 {
-    return Block->HeldCount < KPRCB_HELD_LOCKS ? Block->HeldCount : KPRCB_HELD_LOCKS;
+    Block->HeldSurplus += 1;
 }
 
-BOOLEAN KiForgetLockOutOfOrder(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
+/* 1 + its place in the list, or 0. */
+static ULONG KiFindHeld(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
 {
-    ULONG Count = KiRecordedLocks(Block);
-    ULONG Index = Count;
+    ULONG Index = Block->HeldCount;
 
     while (Index != 0 && Block->Held[Index - 1] != Lock) {
         Index -= 1;
     }
-    if (Index == 0) {
-        if (Block->HeldCount > KPRCB_HELD_LOCKS) {
-            __atomic_store_n(&Block->HeldCount, Block->HeldCount - 1, __ATOMIC_RELAXED); /* one of the surplus */
-            return TRUE;
-        }
-        if (!Block->Checked) {
-            return FALSE;
-        }
-        if (((ULONG_PTR)Lock & 1) != 0) {
-            PKSPIN_LOCK_QUEUE Node = (PKSPIN_LOCK_QUEUE)((ULONG_PTR)Lock - 1);
+    return Index;
+}
 
-            KeBugCheckEx(SPIN_LOCK_NOT_OWNED, (ULONG_PTR)Node->Lock & ~(ULONG_PTR)3, (ULONG_PTR)Node, 0, 0);
-        }
-        KeBugCheckEx(SPIN_LOCK_NOT_OWNED, (ULONG_PTR)Lock, 0, 0, 0);
+BOOLEAN KiCheckHeld(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
+{
+    if (KiIsLastLock(Block, Lock) || Block->HeldSurplus != 0 || KiFindHeld(Block, Lock) != 0) {
+        return TRUE;
+    }
+    if (!Block->Checked) {
+        return FALSE;
+    }
+    if (((ULONG_PTR)Lock & 1) != 0) {
+        PKSPIN_LOCK_QUEUE Node = (PKSPIN_LOCK_QUEUE)((ULONG_PTR)Lock - 1);
+
+        KeBugCheckEx(SPIN_LOCK_NOT_OWNED, (ULONG_PTR)__atomic_load_n(&Node->Lock, __ATOMIC_RELAXED) & ~(ULONG_PTR)3, (ULONG_PTR)Node, 0, 0);
+    }
+    KeBugCheckEx(SPIN_LOCK_NOT_OWNED, (ULONG_PTR)Lock, 0, 0, 0);
+}
+
+VOID KiForgetLockOutOfOrder(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
+{
+    ULONG Index = KiFindHeld(Block, Lock);
+
+    if (Index == 0) {
+        Block->HeldSurplus -= Block->HeldSurplus != 0;
+        return;
     }
     KiMaskInterrupts(Block);
-    for (; Index < Count; Index += 1) {
+    for (; Index < Block->HeldCount; Index += 1) {
         __atomic_store_n(&Block->Held[Index - 1], Block->Held[Index], __ATOMIC_RELAXED);
     }
-    __atomic_store_n(&Block->HeldCount, Block->HeldCount - 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&Block->HeldCount, (UCHAR)(Block->HeldCount - 1), __ATOMIC_RELAXED);
     KiUnmaskInterrupts(Block);
-    return TRUE;
 }
 
 BOOLEAN KiIsLockHeld(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
 {
-    for (ULONG Index = KiRecordedLocks(Block); Index != 0; Index -= 1) {
+    for (ULONG Index = Block->HeldCount; Index != 0; Index -= 1) {
         ULONG_PTR Held = (ULONG_PTR)Block->Held[Index - 1];
 
         if ((Held & 1) == 0) {
@@ -57,7 +68,7 @@ BOOLEAN KiIsLockHeld(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
         } else {
             PKSPIN_LOCK_QUEUE Node = (PKSPIN_LOCK_QUEUE)(Held - 1);
 
-            if (((ULONG_PTR)Node->Lock & ~(ULONG_PTR)3) == (ULONG_PTR)Lock) {
+            if (((ULONG_PTR)__atomic_load_n(&Node->Lock, __ATOMIC_RELAXED) & ~(ULONG_PTR)3) == (ULONG_PTR)Lock) {
                 return TRUE;
             }
         }
@@ -65,17 +76,17 @@ BOOLEAN KiIsLockHeld(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
     return FALSE;
 }
 
-VOID KiReleaseHeldLocks(KPRCB_THREAD_BLOCK *Block, ULONG Keep)
+VOID KiReleaseHeldLocks(KPRCB_THREAD_BLOCK *Block, ULONG Keep, ULONG KeepSurplus)
 {
-    if (Block->HeldCount > KPRCB_HELD_LOCKS) {
+    if (Block->HeldSurplus > KeepSurplus) {
         HalPrint("kprcb: %u locks of the unwound thread were not recorded and stay held\n",
-                 (unsigned)(Block->HeldCount - KPRCB_HELD_LOCKS));
-        __atomic_store_n(&Block->HeldCount, KPRCB_HELD_LOCKS, __ATOMIC_RELAXED);
+                 (unsigned)(Block->HeldSurplus - KeepSurplus));
+        Block->HeldSurplus = KeepSurplus;
     }
+    /* Off the list only afterwards: what is polled meanwhile may bug check too. */
     while (Block->HeldCount > Keep) {
         ULONG_PTR Held = (ULONG_PTR)Block->Held[Block->HeldCount - 1];
 
-        __atomic_store_n(&Block->HeldCount, Block->HeldCount - 1, __ATOMIC_RELAXED);
         if ((Held & 1) == 0) {
             HalPrint("kprcb: the unwound thread held spin lock %p; released\n", (void *)Held);
             __atomic_store_n((PKSPIN_LOCK)Held, 0, __ATOMIC_RELEASE);
@@ -83,8 +94,9 @@ VOID KiReleaseHeldLocks(KPRCB_THREAD_BLOCK *Block, ULONG Keep)
             PKSPIN_LOCK_QUEUE Node = (PKSPIN_LOCK_QUEUE)(Held - 1);
 
             HalPrint("kprcb: the unwound thread held or awaited queued spin lock %p; passed on\n",
-                     (void *)((ULONG_PTR)Node->Lock & ~(ULONG_PTR)3));
+                     (void *)((ULONG_PTR)__atomic_load_n(&Node->Lock, __ATOMIC_RELAXED) & ~(ULONG_PTR)3));
             KiPassQueuedLock(Node);
         }
+        __atomic_store_n(&Block->HeldCount, (UCHAR)(Block->HeldCount - 1), __ATOMIC_RELAXED);
     }
 }

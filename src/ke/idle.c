@@ -1,54 +1,91 @@
 /*
  * idle.c - the idle thread: serves a processor that nobody owns.
  *
- * It takes the processor for each batch of work and lets it go. With nothing to do it spins a while, since a park costs the
- * next poster a wake-up, and then parks on Request. It parks with work pending only after it has seen an owner who will look at
- * Request after letting go (KiIsOwned, a full barrier). Spinners are limited so that one host CPU stays free, and there are
- * none for a processor with a resident, which runs on the same CPU.
+ * It takes the processor for each batch of work and lets it go. After work it spins a while, since a park costs the next poster a
+ * wake-up, and then parks on Request. It parks with work pending only after it has seen an owner who will look at Request
+ * after letting go (KiIsOwned, a full barrier). Spinners are limited so that one host CPU stays free, and there are none where
+ * processors outnumber CPUs, nor for a processor with a resident, which runs on the same CPU.
+ *
+ * From its first spin until it parks it watches the inbox itself (dpcqueue.c), so that a poster needs no more than one
+ * compare-exchange. Before it parks it ends the watch and looks once more.
  *
  * Tests: tests/ke/test_dpc.c, tests/ke/test_ipi.c.
  */
 #include "ki.h"
 
 #define KI_IDLE_SPIN 150000 /* ns; a spin of 20 us misses a poster that comes every 50 us */
-#define KI_IDLE_STEPS 64
+#define KI_IDLE_STEPS 256
+#define KI_LOOKS_A_PAUSE 4
 
-/* Idle threads that spin. Writers: idle threads, by read-modify-write. */
+/* Idle threads that watch. Writers: idle threads, by read-modify-write. */
 static ULONG volatile KiIdleSpinners;
+
+VOID KiAbandonWatches(VOID)
+{
+    KiIdleSpinners = 0;
+}
 
 static ULONG KiLoadRequest(PKPCR Pcr)
 {
     return __atomic_load_n(&Pcr->Request, __ATOMIC_SEQ_CST);
 }
 
+static BOOLEAN KiIsAsked(PKPCR Pcr)
+{
+    return KiInboxFilled(Pcr) ||
+           (__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & (KI_URGENT | KPCR_REQUEST_STOP)) != 0;
+}
+
 /* TRUE: there is something to do. */
 static BOOLEAN KiSpinIdly(PKPCR Pcr)
 {
-    BOOLEAN Found = FALSE;
-    ULONGLONG End;
+    ULONGLONG End = HalMonotonicTime() + KI_IDLE_SPIN;
 
-    if (__atomic_load_n(&Pcr->Resident, __ATOMIC_RELAXED) != NULL) {
-        return FALSE;
-    }
-    if (__atomic_fetch_add(&KiIdleSpinners, 1, __ATOMIC_RELAXED) + 1 < KiMachine.HostProcessors) {
-        End = HalMonotonicTime() + KI_IDLE_SPIN;
-        do {
-            for (ULONG Step = 0; Step < KI_IDLE_STEPS && !Found; Step += 1) {
-                Found = (__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & (KI_URGENT | KPCR_REQUEST_STOP)) != 0;
+    do {
+        for (ULONG Step = 0; Step < KI_IDLE_STEPS; Step += 1) {
+            if (KiIsAsked(Pcr)) {
+                return TRUE;
+            }
+            if (Step % KI_LOOKS_A_PAUSE == 0) {
                 HalPause();
             }
-        } while (!Found && HalMonotonicTime() < End);
-    }
-    __atomic_fetch_sub(&KiIdleSpinners, 1, __ATOMIC_RELAXED);
-    return Found;
+        }
+    } while (HalMonotonicTime() < End);
+    return FALSE;
 }
 
+/* TRUE: the idle thread of Pcr may spin, and watches the inbox until KiEndWatch. */
+static BOOLEAN KiBeginWatch(PKPCR Pcr)
+{
+    if (KiMachine.Crowded || __atomic_load_n(&Pcr->Resident, __ATOMIC_RELAXED) != NULL) {
+        return FALSE;
+    }
+    if (__atomic_fetch_add(&KiIdleSpinners, 1, __ATOMIC_RELAXED) + 1 >= KiMachine.HostProcessors) {
+        __atomic_fetch_sub(&KiIdleSpinners, 1, __ATOMIC_RELAXED);
+        return FALSE;
+    }
+    KiWatchInbox(Pcr);
+    return TRUE;
+}
+
+static VOID KiEndWatch(PKPCR Pcr)
+{
+    __atomic_fetch_sub(&KiIdleSpinners, 1, __ATOMIC_RELAXED);
+    KiUnwatchInbox(Pcr);
+}
+
+/*
+ * With PARKED set, posters see to it that the idle thread wakes. Those that came before it was set relied on an owner, who may have let go
+ * meanwhile, and Request may look as it did; so the owner is looked for once more.
+ */
 static VOID KiParkIdly(PKPCR Pcr, ULONG Request)
 {
     ULONG Parked = Request | KPCR_REQUEST_PARKED;
 
     if (__atomic_compare_exchange_n(&Pcr->Request, &Request, Parked, FALSE, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
-        HalPark(&Pcr->Request, Parked, 0);
+        if ((Parked & KI_URGENT) == 0 || KiIsOwned(Pcr)) {
+            HalPark(&Pcr->Request, Parked, 0);
+        }
         __atomic_fetch_and(&Pcr->Request, ~(ULONG)KPCR_REQUEST_PARKED, __ATOMIC_SEQ_CST);
     }
 }
@@ -60,23 +97,54 @@ static VOID KiServeAsIdle(KPRCB_THREAD_BLOCK *Block)
     KiLowerBelowDispatch(Block, PASSIVE_LEVEL, FALSE);
 }
 
+/*
+ * Nothing watches any more. Parks if there is nothing to do, or if an owner will do it: Request must say so before the idle thread
+ * relies on the owner.
+ */
+static VOID KiRest(PKPCR Pcr)
+{
+    ULONG Request = KiLoadRequest(Pcr);
+    BOOLEAN Filled = KiInboxFilled(Pcr);
+
+    if (Filled && (Request & KI_URGENT) == 0) {
+        Request = __atomic_or_fetch(&Pcr->Request, KPCR_REQUEST_DISPATCH, __ATOMIC_SEQ_CST);
+    }
+    if (((Request & (KI_URGENT | KPCR_REQUEST_STOP)) == 0 && !Filled) || KiIsOwned(Pcr)) {
+        KiParkIdly(Pcr, Request);
+    }
+}
+
 static VOID KiIdleLoop(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
 {
-    for (;;) {
-        ULONG Request = KiLoadRequest(Pcr);
+    BOOLEAN Watching = FALSE;
+    BOOLEAN Worked = FALSE;
 
-        if ((Request & KPCR_REQUEST_STOP) != 0) {
-            return;
+    for (;;) {
+        BOOLEAN Asked = KiIsAsked(Pcr);
+
+        if ((KiLoadRequest(Pcr) & KPCR_REQUEST_STOP) != 0) {
+            break;
         }
-        if ((Request & KI_URGENT) == 0) {
-            if (!KiSpinIdly(Pcr)) {
-                KiParkIdly(Pcr, Request);
-            }
-        } else if (KiTryTakeProcessor(Block, Pcr)) {
+        if (Asked && KiTryTakeProcessor(Block, Pcr)) {
             KiServeAsIdle(Block);
-        } else if (KiIsOwned(Pcr)) {
-            KiParkIdly(Pcr, Request);
+            Worked = TRUE;
+            continue;
         }
+        if (!Asked && Worked) {
+            Watching = Watching || KiBeginWatch(Pcr);
+            Worked = FALSE;
+            if (Watching && KiSpinIdly(Pcr)) {
+                continue;
+            }
+        }
+        if (Watching) {
+            KiEndWatch(Pcr);
+            Watching = FALSE;
+        }
+        KiRest(Pcr);
+    }
+    if (Watching) {
+        KiEndWatch(Pcr);
     }
 }
 

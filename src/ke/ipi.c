@@ -29,6 +29,7 @@ static VOID KiRunPacket(KPRCB_THREAD_BLOCK *Block, PKPRCB Sender)
 {
     KIRQL OldIrql = Block->Irql;
 
+    Block->Thread->ServedPacket = Sender;
     Block->RaisedFrom[IPI_LEVEL] = OldIrql;
     Block->Irql = IPI_LEVEL;
     KiPublishIrql(Block, IPI_LEVEL);
@@ -42,25 +43,31 @@ static KAFFINITY volatile *KiTargetSet(PKPRCB Sender, PKPRCB Target)
     return &Sender->TargetSets[Target->Group];
 }
 
-/* Tells the sender, unless the worker has. */
-static VOID KiEnsurePacketDone(PKPRCB Sender, PKPRCB Target)
+static VOID KiTellSender(KPRCB_THREAD_BLOCK *Block, PKPRCB Sender)
 {
-    __atomic_fetch_and(KiTargetSet(Sender, Target), ~Target->GroupSetMember, __ATOMIC_RELEASE);
+    PKPRCB Prcb = Block->Pcr->Prcb;
+
+    Block->Thread->ServedPacket = NULL;
+    __atomic_fetch_and(KiTargetSet(Sender, Prcb), ~Prcb->GroupSetMember, __ATOMIC_RELEASE);
 }
 
-/* As KiRunPacket, for a bug check in the worker that somebody will catch: the sender must not wait for ever. */
+/*
+ * As KiRunPacket, for a bug check in the worker that somebody will catch: the sender must not wait for ever. Where this thread catches nothing the bug
+ * check is delivered before the sender, who may be the one to take it, is told.
+ */
 static VOID KiRunPacketFramed(KPRCB_THREAD_BLOCK *Block, PKPRCB Sender)
 {
-    BOOLEAN Own = Block->Thread->Frame == NULL;
     KI_FRAME Frame;
 
-    KiEnterFrame(Block, &Frame, Own ? KiDiscardFrame : KiCleanupFrame);
+    KiEnterFrame(Block, &Frame, KiFindCatchFrame(Block->Thread) == NULL ? KiDiscardFrame : KiCleanupFrame);
     if (setjmp(Frame.Jump) == 0) {
         KiRunPacket(Block, Sender);
         KiLeaveFrame(&KprcbThread, &Frame);
         return;
     }
-    KiEnsurePacketDone(Sender, KprcbThread.Pcr->Prcb);
+    if (KprcbThread.Thread->ServedPacket == Sender) {
+        KiTellSender(&KprcbThread, Sender);
+    }
     KiLeaveFrame(&KprcbThread, &Frame);
     if (Frame.Kind == KiCleanupFrame) {
         KiPassBugCheck(&Frame.BugCheck);
@@ -152,22 +159,34 @@ VOID HalRequestIpi(KAFFINITY TargetProcessors)
     }
 }
 
-/* Claims the target for the caller's packet and interrupts it. */
+static BOOLEAN KiClaimTarget(PKPRCB Sender, PKPCR Target)
+{
+    PKPRCB Nobody = NULL;
+
+    return __atomic_compare_exchange_n(&Target->PrcbData.SignalDone, &Nobody, Sender, FALSE, __ATOMIC_RELEASE,
+                                       __ATOMIC_RELAXED);
+}
+
+/*
+ * Claims the target for the caller's packet and interrupts it. Masked from the claim until the target knows: what the host's interrupt would run
+ * in between may wait for a sender that waits for this target.
+ */
 static VOID KiSendPacketTo(KPRCB_THREAD_BLOCK *Block, PKPCR Target)
 {
     KI_SPIN Spin = {.Reason = "a processor to take the packet of another", .Object = Target, .Holding = TRUE};
-    PKPRCB Nobody = NULL;
 
-    while (!__atomic_compare_exchange_n(&Target->PrcbData.SignalDone, &Nobody, Block->Pcr->Prcb, FALSE, __ATOMIC_RELEASE,
-                                        __ATOMIC_RELAXED)) {
-        Nobody = NULL;
+    KiMaskInterrupts(Block);
+    while (!KiClaimTarget(Block->Pcr->Prcb, Target)) {
+        KiUnmaskInterrupts(Block);
         KiSpin(&Spin);
         if (Spin.Steps % KI_STALL_SPINS == 0) {
             KiPress(Target);
         }
+        KiMaskInterrupts(Block);
     }
-    KiEndSpin(&Spin);
     KiSendBits(Target, IPI_PACKET_READY);
+    KiUnmaskInterrupts(Block);
+    KiEndSpin(&Spin);
 }
 
 static BOOLEAN KiTargetsDone(PKPRCB Prcb)
@@ -285,7 +304,7 @@ VOID KiIpiStallOnPacketTargets(KAFFINITY TargetProcessors)
 
 VOID KiIpiSignalPacketDone(PKIPI_CONTEXT PacketContext)
 {
-    KiEnsurePacketDone(PacketContext, KiEnter()->Pcr->Prcb);
+    KiTellSender(KiEnter(), PacketContext);
 }
 
 VOID KiIpiSignalPacketDoneAndStall(PKIPI_CONTEXT PacketContext, ULONG volatile *ReverseStall)

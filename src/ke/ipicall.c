@@ -11,15 +11,22 @@
  *
  * Waiters of the rendezvous spin a little and then sleep, since the processors that are still to come may need their CPUs.
  *
- * Tests: tests/ke/test_ipi.c, tests/stress/stress_ipi.c. Benchmark: ipi.hot.
+ * Tests: tests/ke/test_ipicall.c, tests/stress/stress_ipi.c. Benchmark: ipi.hot.
  */
 #include "ki.h"
 
 #define KI_BARRIER_PAUSES 2000
-#define KI_BARRIER_SLEEP 1000000 /* ns */
+#define KI_PRESS_PERIOD 1000000    /* ns */
+#define KI_BARRIER_SLEEP 100000000 /* ns; the last to come ends it */
 
 static ULONG volatile KiBroadcastLock;
 static ULONG volatile KiBarrierSleepers;
+
+VOID KiAbandonCalls(VOID)
+{
+    KiBroadcastLock = 0;
+    KiBarrierSleepers = 0;
+}
 
 static VOID KiTakeBroadcastLock(VOID)
 {
@@ -50,7 +57,7 @@ static VOID KiMeet(LONG volatile *Barrier, VOID (*Press)(PKPRCB), PKPRCB Sender)
         }
         return;
     }
-    for (ULONG Pause = 0; Pause < KI_BARRIER_PAUSES; Pause += 1) {
+    for (ULONG Pause = 0; Pause < KI_BARRIER_PAUSES && !KiMachine.Crowded; Pause += 1) {
         if (KiAllCame(Barrier)) {
             return;
         }
@@ -62,7 +69,7 @@ static VOID KiMeet(LONG volatile *Barrier, VOID (*Press)(PKPRCB), PKPRCB Sender)
         __atomic_fetch_add(&KiBarrierSleepers, 1, __ATOMIC_SEQ_CST);
         Seen = __atomic_load_n(Barrier, __ATOMIC_SEQ_CST);
         if (Seen != 0) {
-            HalPark((ULONG volatile *)Barrier, (ULONG)Seen, KI_BARRIER_SLEEP);
+            HalPark((ULONG volatile *)Barrier, (ULONG)Seen, Press != NULL ? KI_PRESS_PERIOD : KI_BARRIER_SLEEP);
         }
         __atomic_fetch_sub(&KiBarrierSleepers, 1, __ATOMIC_SEQ_CST);
         KiSpinSlept(&Spin);

@@ -42,15 +42,11 @@ VOID KiPoll(KPRCB_THREAD_BLOCK *Block)
     }
 }
 
-/*
- * The interrupted code may be anywhere, so a bug check in an IPI worker is not unwound past this: it is delivered to a catcher.
- */
-VOID KiHostInterrupt(VOID)
+VOID KiPollHolding(KPRCB_THREAD_BLOCK *Block)
 {
-    KPRCB_THREAD_BLOCK *Block = &KprcbThread;
     KI_FRAME Frame;
 
-    if (Block->Thread == NULL || Block->Irql < DISPATCH_LEVEL || Block->Irql >= IPI_LEVEL || Block->Masked != 0) {
+    if (Block->Irql < DISPATCH_LEVEL || Block->Irql >= IPI_LEVEL || Block->Masked != 0) {
         return;
     }
     if (__atomic_load_n(&KiCatchers, __ATOMIC_RELAXED) == 0) {
@@ -61,6 +57,14 @@ VOID KiHostInterrupt(VOID)
     (VOID)setjmp(Frame.Jump);
     KiPoll(&KprcbThread);
     KiLeaveFrame(&KprcbThread, &Frame);
+}
+
+/* The interrupted code may be anywhere. */
+VOID KiHostInterrupt(VOID)
+{
+    if (KprcbThread.Thread != NULL) {
+        KiPollHolding(&KprcbThread);
+    }
 }
 
 VOID KiServePending(KPRCB_THREAD_BLOCK *Block)
@@ -110,6 +114,9 @@ VOID KiLowerBelowDispatch(KPRCB_THREAD_BLOCK *Block, KIRQL NewIrql, BOOLEAN Lazi
     }
     KiLetGoProcessor(Block, NewIrql);
     KiLookAgain(Block, Pcr, Lazily ? KI_URGENT : KI_PENDING);
+    if (Block->Thread->RestFrom != NULL) {
+        KiRestFromLock(Block);
+    }
     if (Block->Thread->MovePending) {
         KiMoveThread(Block);
     }

@@ -74,10 +74,15 @@ typedef struct _KTHREAD {
     GROUP_AFFINITY SystemAffinity;
     PKPCR Residence;            /* the processor of which it is, or was until displaced, the resident */
     BOOLEAN Biased;             /* owns Residence by ResidentIrql alone, unless Request says REVOKED */
-    ULONG BiasRun;              /* acquisitions of Residence by token, nobody else in between */
-    ULONG BiasThreshold;        /* the run that regains bias */
+    ULONG BiasThreshold;        /* the OwnerRun that regains bias */
+    ULONG volatile Inherited;   /* the token of the processor whose heir it is was handed to it; it sleeps on this word */
+    ULONG Waits;                /* for spin locks since FirstWait */
+    ULONGLONG FirstWait;        /* ns */
+    ULONGLONG Waited;           /* ns spent in them */
+    const volatile VOID *RestFrom; /* a hot lock from which to rest after letting go */
     struct _KI_FRAME *Frame;    /* innermost */
     struct _KI_FRAME *volatile Delivery; /* a catch frame of this thread to which another thread's bug check went */
+    PKPRCB ServedPacket;        /* the sender of the packet whose worker runs, until the worker says that it is done */
     const char *volatile WaitReason;     /* what it spins or waits for, for the hang report */
     const void *volatile WaitObject;
 } KTHREAD;
@@ -100,6 +105,7 @@ PKTHREAD KiAllocateThread(KI_THREAD_KIND Kind);
 VOID KiAdoptThread(PKTHREAD Thread, PKPCR Home);
 /* Attaches the calling thread by default rules, the machine running and KiMachineLock held. FALSE: no memory. */
 BOOLEAN KiAttachCurrentThread(VOID);
+/* KiMachineLock held; the thread is nobody's resident. */
 VOID KiDetachCurrentThread(VOID);
 /* Threads attached, those of the machine and the caller left out. */
 ULONG KiOtherThreads(VOID);
@@ -124,12 +130,25 @@ VOID KiLoseBias(KPRCB_THREAD_BLOCK *Block);
 BOOLEAN KiIsOwned(PKPCR Pcr);
 /* The thread that owns Pcr at this moment, or NULL. For reports and interrupts. */
 PKTHREAD KiQueryOwner(PKPCR Pcr);
-/* Makes the calling thread, at PASSIVE_LEVEL, the resident of Pcr. FALSE: it has one that may not be displaced. */
+/* Makes the calling thread, at PASSIVE_LEVEL, the resident of Pcr. FALSE: there is one that may not be displaced. */
 BOOLEAN KiBecomeResident(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr);
+/* Makes it the resident of its home, if that has none and is free at this moment. */
+VOID KiSettle(KPRCB_THREAD_BLOCK *Block);
 /* Ends the calling thread's bias, if it has one; it stays the resident. IRQL < DISPATCH_LEVEL. */
 VOID KiResignBias(KPRCB_THREAD_BLOCK *Block);
-/* Ends the calling thread's residency, if it has one. IRQL < DISPATCH_LEVEL. */
+/* Ends the calling thread's residency, if it has one; waits for the owner of the processor. IRQL < DISPATCH_LEVEL. */
 VOID KiEndResidency(KPRCB_THREAD_BLOCK *Block);
+
+/* Threads that sleep because all processors of their affinity are owned. */
+extern ULONG volatile KiTokenSleepers;
+
+/* --- contention.c: hot locks --- */
+
+/* Around a wait for a spin lock, at DISPATCH_LEVEL or above. Begin: what KiBeginWait has returned. */
+ULONGLONG KiBeginWait(KPRCB_THREAD_BLOCK *Block);
+VOID KiEndWait(KPRCB_THREAD_BLOCK *Block, const volatile VOID *Lock, ULONGLONG Begin);
+/* Rests from RestFrom. IRQL < DISPATCH_LEVEL. */
+VOID KiRestFromLock(KPRCB_THREAD_BLOCK *Block);
 
 /* --- request.c: asking a processor for something --- */
 
@@ -146,6 +165,8 @@ VOID KiPress(PKPCR Pcr);
 VOID KiServePending(KPRCB_THREAD_BLOCK *Block);
 /* Serves IPIs only; called from every spin loop. Any IRQL, any thread. */
 VOID KiPoll(KPRCB_THREAD_BLOCK *Block);
+/* The same for a caller that may not be unwound: a bug check in an IPI worker is delivered to a catcher, this thread's first. */
+VOID KiPollHolding(KPRCB_THREAD_BLOCK *Block);
 /* Goes from DISPATCH_LEVEL to NewIrql below it; with Lazily, without running the DPCs that asked for no interrupt. */
 VOID KiLowerBelowDispatch(KPRCB_THREAD_BLOCK *Block, KIRQL NewIrql, BOOLEAN Lazily);
 /* After letting go of Pcr: takes it back, if nobody else has, as long as one of Bits is requested, and serves them. */
@@ -177,7 +198,7 @@ static inline VOID KiUnmaskInterrupts(KPRCB_THREAD_BLOCK *Block)
 typedef struct _KI_SPIN {
     const char *Reason;
     const void *Object;
-    BOOLEAN Holding;      /* the spinner holds something that a delivered bug check would leave behind: it takes none */
+    BOOLEAN Holding;      /* the spinner holds something that an unwinding bug check would leave behind: it takes none */
     ULONG Steps;
     ULONG Period;         /* ms until the next report */
     ULONGLONG Started;
@@ -198,6 +219,8 @@ static inline VOID KiReleaseInternalLock(PKSPIN_LOCK Lock)
 
 /* --- idle.c --- */
 VOID KiIdleThread(PVOID Context);
+/* No idle thread watches: for the child of a fork. */
+VOID KiAbandonWatches(VOID);
 
 /* --- dpc.c, dpcqueue.c --- */
 /* Runs the DPCs of the processor that the caller owns, until none is left. IRQL DISPATCH_LEVEL, not in a DPC. */
@@ -205,6 +228,10 @@ VOID KiRetireDpcs(KPRCB_THREAD_BLOCK *Block);
 BOOLEAN KiDpcsQueued(PKPCR Pcr);
 /* Nothing is queued for Pcr and no DPC runs there. */
 BOOLEAN KiDpcsIdle(PKPCR Pcr);
+/* The idle thread begins, and ends, to look at the inbox whatever Request says; it looks once more after the end. */
+VOID KiWatchInbox(PKPCR Pcr);
+VOID KiUnwatchInbox(PKPCR Pcr);
+BOOLEAN KiInboxFilled(PKPCR Pcr);
 /* Moves what came by the inbox to the list. DpcLock held. */
 VOID KiEmptyInbox(PKPCR Pcr, PKDPC_DATA Data);
 /* Brings DpcRequestRate up to date. DpcLock held. */
@@ -213,6 +240,8 @@ VOID KiUpdateDpcRate(PKPRCB Prcb);
 /* --- ipi.c --- */
 /* Takes the request bits of the processor that the caller owns. TRUE: there was one. */
 BOOLEAN KiServiceIpi(KPRCB_THREAD_BLOCK *Block);
+/* Nobody is inside KeIpiGenericCall: for the child of a fork. */
+VOID KiAbandonCalls(VOID);
 /* Sends the caller's packet to all processors but its own. */
 VOID KiSendPacketToAll(KPRCB_THREAD_BLOCK *Block, PKIPI_WORKER Worker, PVOID Parameter1, PVOID Parameter2, PVOID Parameter3);
 /* Waits for the targets of the caller's packet. */
@@ -227,33 +256,44 @@ VOID KiArmClock(PKPCR Pcr);
 
 /* --- heldlock.c: the locks that a thread owns --- */
 /* A queued lock is recorded as its node with bit 0 set. */
-VOID KiReleaseHeldLocks(KPRCB_THREAD_BLOCK *Block, ULONG Keep);
+VOID KiReleaseHeldLocks(KPRCB_THREAD_BLOCK *Block, ULONG Keep, ULONG KeepSurplus);
 BOOLEAN KiIsLockHeld(KPRCB_THREAD_BLOCK *Block, PVOID Lock);
+
+VOID KiHoldSurplus(KPRCB_THREAD_BLOCK *Block);
 
 static inline VOID KiHoldLock(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
 {
     ULONG Index = Block->HeldCount;
 
-    /* The count first: an interrupt in between uses the next entry. */
-    __atomic_store_n(&Block->HeldCount, (UCHAR)(Index + 1), __ATOMIC_RELAXED);
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
     if (__builtin_expect(Index < KPRCB_HELD_LOCKS, 1)) {
+        /* The count first: an interrupt in between uses the next entry. */
+        __atomic_store_n(&Block->HeldCount, (UCHAR)(Index + 1), __ATOMIC_RELAXED);
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
         __atomic_store_n(&Block->Held[Index], Lock, __ATOMIC_RELAXED);
+    } else {
+        KiHoldSurplus(Block);
     }
 }
 
-BOOLEAN KiForgetLockOutOfOrder(KPRCB_THREAD_BLOCK *Block, PVOID Lock);
-
-/* FALSE: the thread does not own it, and the build is free. */
-static inline BOOLEAN KiForgetLock(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
+static inline BOOLEAN KiIsLastLock(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
 {
     ULONG Last = Block->HeldCount - 1u;
 
-    if (__builtin_expect(Last < KPRCB_HELD_LOCKS && Block->Held[Last] == Lock, 1)) {
-        __atomic_store_n(&Block->HeldCount, (UCHAR)Last, __ATOMIC_RELAXED);
-        return TRUE;
+    return Last < KPRCB_HELD_LOCKS && Block->Held[Last] == Lock;
+}
+
+/* Bug checks on a checked build if the thread does not own Lock. FALSE: it does not, and the build is free. */
+BOOLEAN KiCheckHeld(KPRCB_THREAD_BLOCK *Block, PVOID Lock);
+/* Of a lock that the thread owns. */
+VOID KiForgetLockOutOfOrder(KPRCB_THREAD_BLOCK *Block, PVOID Lock);
+
+static inline VOID KiForgetLock(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
+{
+    if (__builtin_expect(KiIsLastLock(Block, Lock), 1)) {
+        __atomic_store_n(&Block->HeldCount, (UCHAR)(Block->HeldCount - 1), __ATOMIC_RELAXED);
+    } else {
+        KiForgetLockOutOfOrder(Block, Lock);
     }
-    return KiForgetLockOutOfOrder(Block, Lock);
 }
 
 /* --- queuedlock.c --- */
@@ -271,11 +311,13 @@ typedef enum _KI_FRAME_KIND { KiCatchFrame, KiDiscardFrame, KiCleanupFrame } KI_
 typedef struct _KI_FRAME {
     struct _KI_FRAME *Previous;
     LIST_ENTRY CatchListEntry; /* KiCatchLock; catch frames only */
-    KPRCB_BUGCHECK BugCheck;
+    KPRCB_BUGCHECK BugCheck;       /* that unwound to it */
+    KPRCB_BUGCHECK Delivery;       /* of another thread, or another place; KiCatchLock */
     PKTHREAD Thread;
     UCHAR Kind;
-    BOOLEAN Delivered; /* the bug check of another thread came, and the routine had returned by then */
+    BOOLEAN Delivered; /* Delivery came, and the routine had returned by then */
     ULONG HeldCount;
+    ULONG HeldSurplus;
     KIRQL Irql;
     KIRQL RaisedFrom[HIGH_LEVEL + 1];
     BOOLEAN DpcRoutineActive;
@@ -290,6 +332,10 @@ extern ULONG volatile KiCatchers;
 /* Fills and links a frame; the caller calls setjmp(Frame->Jump) next, and KiLeaveFrame when it is done. */
 VOID KiEnterFrame(KPRCB_THREAD_BLOCK *Block, PKI_FRAME Frame, KI_FRAME_KIND Kind);
 VOID KiLeaveFrame(KPRCB_THREAD_BLOCK *Block, PKI_FRAME Frame);
+/* The innermost catch frame of a thread, or NULL. */
+PKI_FRAME KiFindCatchFrame(PKTHREAD Thread);
+/* Forgets all catchers: for the child of a fork. */
+VOID KiAbandonCatches(VOID);
 /* For a frame that has been unwound to and left: goes on to the next. */
 DECLSPEC_NORETURN VOID KiPassBugCheck(const KPRCB_BUGCHECK *BugCheck);
 /* Unwinds the caller if another thread's bug check was delivered to it. */

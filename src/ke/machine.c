@@ -21,6 +21,10 @@ static VOID KiForkChild(VOID)
 {
     KiMachineLock = (HAL_MUTEX){0};
     KiAbandonThreads();
+    KiAbandonCatches();
+    KiAbandonCalls();
+    KiAbandonWatches();
+    KiTokenSleepers = 0;
     KiMachine = (KI_MACHINE){0};
     KiIdleHandles = NULL;
 }
@@ -188,6 +192,7 @@ NTSTATUS KprcbStop(VOID)
         if (Block->Thread->Kind == KiNamedThread) {
             HalUnpinThread();
         }
+        KiEndResidency(Block);
         KiDetachCurrentThread();
     }
     KiMachine.State = KiStopping;
@@ -210,7 +215,9 @@ VOID KprcbEnterMachine(VOID)
         Status = STATUS_INSUFFICIENT_RESOURCES;
     }
     HalReleaseMutex(&KiMachineLock);
-    if (!NT_SUCCESS(Status)) {
+    if (NT_SUCCESS(Status)) {
+        KiSettle(&KprcbThread);
+    } else {
         KeBugCheckEx(PHASE0_INITIALIZATION_FAILED, (ULONG_PTR)(ULONG)Status, 0, 0, 0);
     }
 }

@@ -17,10 +17,15 @@
  *                   while it holds the token                                      Owner = NULL
  *   Resident,       holder of the token                     anyone (display),     guarded by the token
  *   LastOwner,                                              holder of the token
+ *   OwnerRun
  *   StaleResidents  holder of the token adds, the displaced
  *                   resident subtracts
  *   TokenWaiters    a waiter adds itself before its last    who lets go           seq_cst on both sides, with Owner
  *                   look at Owner
+ *   TokenHeir       NULL -> thread by that thread, back     who lets go           whoever exchanges the heir out of it decides:
+ *                   by it, or by who lets go                                      the heir has left, or owns the token
+ *   KTHREAD         1 by who hands the token to the heir    the heir              release / acquire
+ *   .Inherited
  *
  * Why a revocation is safe: after the barrier either the resident's ResidentIrql = DISPATCH_LEVEL is visible and the revoker
  * waits, or the resident's load of Request comes after the barrier, sees REVOKED, and the resident takes the token like everyone.
@@ -37,9 +42,16 @@
 
 #define KI_FIRST_BIAS_RUN 16
 #define KI_LONGEST_BIAS_RUN (1u << 20)
+#define KI_NO_BIAS 0xFFFFFFFF
 #define KI_TOKEN_SPINS 40
-#define KI_TOKEN_SLEEP 1000000 /* ns */
+#define KI_TOKEN_SLEEP 1000000         /* ns, the first time; it doubles */
+#define KI_LONGEST_TOKEN_SLEEP 8000000 /* ns */
 #define KI_SCAN_LIMIT 64       /* processors looked at in one search */
+
+/* A thread that has taken a processor this often in a row will likely do so again: its releases wake nobody. */
+#define KI_POLITE_RUN 8
+
+ULONG volatile KiTokenSleepers;
 
 static BOOLEAN KiTryToken(PKTHREAD Thread, PKPCR Pcr)
 {
@@ -59,10 +71,30 @@ static VOID KiWakeTokenWaiter(PKPCR Pcr)
     }
 }
 
+/* The heir owns the token from the store to Owner on; it learns so from Inherited. */
+static BOOLEAN KiHandToHeir(PKPCR Pcr)
+{
+    PKTHREAD Heir = __atomic_exchange_n(&Pcr->TokenHeir, NULL, __ATOMIC_ACQ_REL);
+
+    if (Heir == NULL) {
+        return FALSE;
+    }
+    __atomic_store_n(&Pcr->Owner, Heir, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&Heir->Inherited, 1, __ATOMIC_RELEASE);
+    HalWake(&Heir->Inherited, 1);
+    return TRUE;
+}
+
+/* Sleepers that are not woken here end their sleep themselves, and become the heir then. */
 static VOID KiFreeToken(PKPCR Pcr)
 {
+    ULONG Run = Pcr->OwnerRun;
+
+    if (__builtin_expect(__atomic_load_n(&Pcr->TokenHeir, __ATOMIC_RELAXED) != NULL, 0) && KiHandToHeir(Pcr)) {
+        return;
+    }
     (VOID)__atomic_exchange_n(&Pcr->Owner, NULL, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&Pcr->TokenWaiters, __ATOMIC_SEQ_CST) != 0) {
+    if (__atomic_load_n(&Pcr->TokenWaiters, __ATOMIC_SEQ_CST) != 0 && Run < KI_POLITE_RUN) {
         KiWakeTokenWaiter(Pcr);
     }
 }
@@ -103,29 +135,31 @@ static VOID KiFinishTake(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
     PKTHREAD Thread = Block->Thread;
 
     Block->Pcr = Pcr;
-    if (Pcr->Resident == Thread) {
-        Thread->BiasRun = Pcr->LastOwner == Thread ? Thread->BiasRun + 1 : 0;
-    }
+    Pcr->OwnerRun = Pcr->LastOwner == Thread ? Pcr->OwnerRun + 1 : 0;
     Pcr->LastOwner = Thread;
     Pcr->PrcbData.CurrentThread = Thread;
-    Pcr->Irql = DISPATCH_LEVEL;
+    __atomic_store_n(&Pcr->Irql, DISPATCH_LEVEL, __ATOMIC_RELAXED);
 }
 
-static VOID KiAwaitResident(PKPCR Pcr)
+/* Waits until the resident is below DISPATCH_LEVEL: for ever, or about a millisecond, and then FALSE. */
+static BOOLEAN KiAwaitResident(PKPCR Pcr, BOOLEAN ForEver)
 {
     KI_SPIN Spin = {.Reason = "the resident of a processor to lower its IRQL", .Object = Pcr, .Holding = TRUE};
+    BOOLEAN Slept = FALSE;
     ULONG Seen;
 
-    while ((Seen = __atomic_load_n(&Pcr->ResidentIrql, __ATOMIC_ACQUIRE)) >= DISPATCH_LEVEL) {
+    while ((Seen = __atomic_load_n(&Pcr->ResidentIrql, __ATOMIC_ACQUIRE)) >= DISPATCH_LEVEL && (ForEver || !Slept)) {
         if (Spin.Steps < KI_TOKEN_SPINS) {
             Spin.Steps += 1;
             HalPause();
         } else {
             HalPark(&Pcr->ResidentIrql, Seen, KI_TOKEN_SLEEP);
             KiSpinSlept(&Spin);
+            Slept = TRUE;
         }
     }
     KiEndSpin(&Spin);
+    return Seen < DISPATCH_LEVEL;
 }
 
 /* A thread that was displaced from its residence notices. */
@@ -147,7 +181,6 @@ VOID KiLoseBias(KPRCB_THREAD_BLOCK *Block)
         return;
     }
     Thread->Biased = FALSE;
-    Thread->BiasRun = 0;
     if (Thread->BiasThreshold < KI_LONGEST_BIAS_RUN) {
         Thread->BiasThreshold *= 2;
     }
@@ -189,7 +222,7 @@ static VOID KiRegainBias(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
 {
     PKTHREAD Thread = Block->Thread;
 
-    if (Pcr->Resident != Thread || Thread->BiasRun < Thread->BiasThreshold ||
+    if (Pcr->Resident != Thread || Pcr->OwnerRun < Thread->BiasThreshold ||
         __atomic_load_n(&Pcr->TokenWaiters, __ATOMIC_RELAXED) != 0 ||
         __atomic_load_n(&Pcr->StaleResidents, __ATOMIC_ACQUIRE) != 0) {
         return;
@@ -197,8 +230,18 @@ static VOID KiRegainBias(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
     __atomic_store_n(&Pcr->ResidentIrql, DISPATCH_LEVEL, __ATOMIC_SEQ_CST);
     __atomic_fetch_and(&Pcr->Request, ~(ULONG)KPCR_REQUEST_REVOKED, __ATOMIC_SEQ_CST);
     Thread->Biased = TRUE;
-    Thread->BiasRun = 0;
+    Pcr->OwnerRun = 0;
     KiFreeToken(Pcr);
+}
+
+/* Without having become the owner. */
+static VOID KiDropToken(PKPCR Pcr)
+{
+    KiFreeToken(Pcr);
+    /* A poster may have taken this thread for an owner, after the resident had looked for the last time. */
+    if ((__atomic_load_n(&Pcr->Request, __ATOMIC_SEQ_CST) & KI_PENDING) != 0) {
+        KiNudge(Pcr);
+    }
 }
 
 BOOLEAN KiTryTakeProcessor(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
@@ -212,7 +255,7 @@ BOOLEAN KiTryTakeProcessor(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
         return FALSE;
     }
     if (Pcr->Resident != NULL && !KiRevokeBias(Pcr)) {
-        KiFreeToken(Pcr);
+        KiDropToken(Pcr);
         return FALSE;
     }
     KiFinishTake(Block, Pcr);
@@ -261,8 +304,8 @@ static PKPCR KiFindBiasedProcessor(PKTHREAD Thread, const GROUP_AFFINITY *Affini
     return NULL;
 }
 
-/* Sleeps until the token of Home may be free. TRUE: it has been taken instead. */
-static BOOLEAN KiSleepForToken(PKTHREAD Thread, PKPCR Home)
+/* Sleeps until the token of Home may be free, at most Timeout ns. TRUE: it has been taken instead. */
+static BOOLEAN KiSleepForToken(PKTHREAD Thread, PKPCR Home, ULONGLONG Timeout)
 {
     ULONG Sequence = __atomic_load_n(&Home->TokenSequence, __ATOMIC_ACQUIRE);
     BOOLEAN Taken;
@@ -270,40 +313,66 @@ static BOOLEAN KiSleepForToken(PKTHREAD Thread, PKPCR Home)
     __atomic_fetch_add(&Home->TokenWaiters, 1, __ATOMIC_SEQ_CST);
     Taken = KiTryToken(Thread, Home);
     if (!Taken) {
-        HalPark(&Home->TokenSequence, Sequence, KI_TOKEN_SLEEP);
+        __atomic_fetch_add(&KiTokenSleepers, 1, __ATOMIC_RELAXED);
+        HalPark(&Home->TokenSequence, Sequence, Timeout);
+        __atomic_fetch_sub(&KiTokenSleepers, 1, __ATOMIC_RELAXED);
     }
     __atomic_store_n(&Home->TokenWaking, 0, __ATOMIC_SEQ_CST);
     __atomic_fetch_sub(&Home->TokenWaiters, 1, __ATOMIC_SEQ_CST);
     return Taken;
 }
 
+/* The same as Home's heir. FALSE also if it has one. */
+static BOOLEAN KiSleepAsHeir(PKTHREAD Thread, PKPCR Home, ULONGLONG Timeout)
+{
+    PKTHREAD Nobody = NULL;
+    PKTHREAD Self = Thread;
+
+    __atomic_store_n(&Thread->Inherited, 0, __ATOMIC_RELAXED);
+    if (!__atomic_compare_exchange_n(&Home->TokenHeir, &Nobody, Thread, FALSE, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+        return FALSE;
+    }
+    __atomic_fetch_add(&KiTokenSleepers, 1, __ATOMIC_RELAXED);
+    HalPark(&Thread->Inherited, 0, Timeout);
+    __atomic_fetch_sub(&KiTokenSleepers, 1, __ATOMIC_RELAXED);
+    if (__atomic_compare_exchange_n(&Home->TokenHeir, &Self, NULL, FALSE, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+        return FALSE;
+    }
+    /* Somebody is handing it over at this moment, or has. */
+    while (__atomic_load_n(&Thread->Inherited, __ATOMIC_ACQUIRE) == 0) {
+        HalPark(&Thread->Inherited, 0, KI_TOKEN_SLEEP);
+    }
+    return TRUE;
+}
+
 /* Takes the token of Home, or of another processor of the affinity (NULL: of Home only). Returns whose. */
 static PKPCR KiTakeToken(PKTHREAD Thread, PKPCR Home, const GROUP_AFFINITY *Affinity)
 {
     KI_SPIN Spin = {.Reason = "a processor", .Object = Home};
+    ULONGLONG Timeout = KI_TOKEN_SLEEP;
     PKPCR Pcr = NULL;
 
-    for (ULONG Round = 0;; Round += 1) {
-        for (ULONG Step = 0; Step < KI_TOKEN_SPINS; Step += 1) {
-            if (KiTryToken(Thread, Home)) {
-                KiEndSpin(&Spin);
-                return Home;
-            }
-            HalPause();
-        }
-        if (Affinity != NULL) {
+    for (ULONG Step = 0; Pcr == NULL && Step < KI_TOKEN_SPINS; Step += 1) {
+        HalPause();
+        Pcr = KiTryToken(Thread, Home) ? Home : NULL;
+    }
+    for (ULONG Round = 0; Pcr == NULL; Round += 1) {
+        if (KiTryToken(Thread, Home)) {
+            Pcr = Home;
+        } else if (Affinity != NULL) {
             Pcr = KiFindFreeProcessor(Thread, Affinity, Home);
             if (Pcr == NULL && Round > 1) {
                 Pcr = KiFindBiasedProcessor(Thread, Affinity);
             }
         }
-        if (Pcr == NULL && KiSleepForToken(Thread, Home)) {
-            Pcr = Home;
+        if (Pcr == NULL) {
+            if ((Round > 0 && KiSleepAsHeir(Thread, Home, Timeout)) || KiSleepForToken(Thread, Home, Timeout)) {
+                Pcr = Home;
+            } else {
+                KiSpinSlept(&Spin);
+                Timeout = Timeout < KI_LONGEST_TOKEN_SLEEP ? Timeout * 2 : Timeout;
+            }
         }
-        if (Pcr != NULL) {
-            break;
-        }
-        KiSpinSlept(&Spin);
     }
     KiEndSpin(&Spin);
     /* It may have been this thread that was woken for Home. */
@@ -314,13 +383,37 @@ static PKPCR KiTakeToken(PKTHREAD Thread, PKPCR Home, const GROUP_AFFINITY *Affi
     return Pcr;
 }
 
+/* The token of Pcr is held, and its resident owns the processor: another one of the affinity, by token, or NULL. */
+static PKPCR KiFindInstead(PKTHREAD Thread, PKPCR Pcr, const GROUP_AFFINITY *Affinity)
+{
+    PKPCR Other;
+
+    if (Affinity == NULL || (Affinity->Mask & (Affinity->Mask - 1)) == 0) {
+        return NULL;
+    }
+    Other = KiFindFreeProcessor(Thread, Affinity, Pcr);
+    if (Other == NULL) {
+        Other = KiFindBiasedProcessor(Thread, Affinity);
+    }
+    return Other;
+}
+
+/*
+ * A resident that is above DISPATCH_LEVEL may be spinning for the caller: the caller waits for it with the token in hand, and looks for another
+ * processor now and then.
+ */
 static VOID KiTakeSlowly(KPRCB_THREAD_BLOCK *Block, PKPCR Home, const GROUP_AFFINITY *Affinity)
 {
     PKTHREAD Thread = Block->Thread;
     PKPCR Pcr = KiTryToken(Thread, Home) ? Home : KiTakeToken(Thread, Home, Affinity);
 
-    if (Pcr->Resident != NULL && !KiRevokeBias(Pcr)) {
-        KiAwaitResident(Pcr);
+    while (Pcr->Resident != NULL && !KiRevokeBias(Pcr) && !KiAwaitResident(Pcr, Affinity == NULL)) {
+        PKPCR Other = KiFindInstead(Thread, Pcr, Affinity);
+
+        if (Other != NULL) {
+            KiDropToken(Pcr);
+            Pcr = Other;
+        }
     }
     KiFinishTake(Block, Pcr);
     KiRegainBias(Block, Pcr);
@@ -359,7 +452,7 @@ VOID KiLetGoProcessor(KPRCB_THREAD_BLOCK *Block, KIRQL NewIrql)
         PKTHREAD Resident = Pcr->Resident;
 
         Pcr->PrcbData.CurrentThread = Resident != NULL ? Resident : Pcr->PrcbData.IdleThread;
-        Pcr->Irql = PASSIVE_LEVEL;
+        __atomic_store_n(&Pcr->Irql, PASSIVE_LEVEL, __ATOMIC_RELAXED);
         KiFreeToken(Pcr);
         return;
     }
@@ -398,32 +491,66 @@ PKTHREAD KiQueryOwner(PKPCR Pcr)
     return Resident != NULL && KiResidentIsAbove(Pcr) ? Resident : Owner;
 }
 
+static BOOLEAN KiMayReside(PKTHREAD Thread, PKTHREAD Present)
+{
+    return Present == NULL ||
+           (__atomic_load_n(&Present->Kind, __ATOMIC_RELAXED) == KiAutoThread && Thread->Kind == KiNamedThread);
+}
+
+/* The processor is owned by token. */
+static VOID KiMoveIn(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
+{
+    PKTHREAD Thread = Block->Thread;
+
+    if (Pcr->Resident != NULL) {
+        __atomic_fetch_add(&Pcr->StaleResidents, 1, __ATOMIC_SEQ_CST);
+    }
+    __atomic_store_n(&Pcr->Resident, Thread, __ATOMIC_RELEASE);
+    Thread->Residence = Pcr;
+    /* Unless somebody was displaced, it is biased from the first raise on. */
+    Thread->BiasThreshold = KI_FIRST_BIAS_RUN;
+    Pcr->OwnerRun = KI_FIRST_BIAS_RUN;
+    KiRegainBias(Block, Pcr);
+}
+
+static VOID KiLetGoAndLook(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
+{
+    KiLetGoProcessor(Block, Block->Irql);
+    KiLookAgain(Block, Pcr, KI_PENDING);
+}
+
 BOOLEAN KiBecomeResident(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
 {
     PKTHREAD Thread = Block->Thread;
-    PKTHREAD Present;
+    PKTHREAD Present = __atomic_load_n(&Pcr->Resident, __ATOMIC_ACQUIRE);
     BOOLEAN Accepted;
 
-    if (Thread->Residence == Pcr && __atomic_load_n(&Pcr->Resident, __ATOMIC_ACQUIRE) == Thread) {
+    if (Present == Thread) {
         return TRUE;
+    }
+    if (!KiMayReside(Thread, Present)) {
+        return FALSE;
     }
     KiEndResidency(Block);
     KiTakeSlowly(Block, Pcr, NULL);
-    Present = Pcr->Resident;
-    Accepted = Present == NULL || (Present->Kind == KiAutoThread && Thread->Kind == KiNamedThread);
+    Accepted = KiMayReside(Thread, Pcr->Resident);
     if (Accepted) {
-        if (Present != NULL) {
-            __atomic_fetch_add(&Pcr->StaleResidents, 1, __ATOMIC_SEQ_CST);
-        }
-        __atomic_store_n(&Pcr->Resident, Thread, __ATOMIC_RELEASE);
-        Thread->Residence = Pcr;
-        /* Nobody is displaced: biased from the first raise on. */
-        Thread->BiasRun = Thread->BiasThreshold = KI_FIRST_BIAS_RUN;
-        KiRegainBias(Block, Pcr);
+        KiMoveIn(Block, Pcr);
     }
-    KiLetGoProcessor(Block, Block->Irql);
-    KiLookAgain(Block, Pcr, KI_PENDING);
+    KiLetGoAndLook(Block, Pcr);
     return Accepted;
+}
+
+VOID KiSettle(KPRCB_THREAD_BLOCK *Block)
+{
+    PKPCR Pcr = Block->Pcr;
+
+    if (__atomic_load_n(&Pcr->Resident, __ATOMIC_RELAXED) == NULL && KiTryTakeProcessor(Block, Pcr)) {
+        if (Pcr->Resident == NULL) {
+            KiMoveIn(Block, Pcr);
+        }
+        KiLetGoAndLook(Block, Pcr);
+    }
 }
 
 VOID KiResignBias(KPRCB_THREAD_BLOCK *Block)
@@ -434,7 +561,6 @@ VOID KiResignBias(KPRCB_THREAD_BLOCK *Block)
     if (Thread->Biased) {
         __atomic_fetch_or(&Thread->Residence->Request, KPCR_REQUEST_REVOKED, __ATOMIC_SEQ_CST);
         Thread->Biased = FALSE;
-        Thread->BiasRun = 0;
         Thread->BiasThreshold = KI_FIRST_BIAS_RUN;
     }
 }
@@ -449,6 +575,7 @@ VOID KiEndResidency(KPRCB_THREAD_BLOCK *Block)
         return;
     }
     KiResignBias(Block);
+    Thread->BiasThreshold = KI_NO_BIAS;
     KiTakeSlowly(Block, Residence, NULL);
     if (Residence->Resident == Thread) {
         __atomic_store_n(&Residence->Resident, NULL, __ATOMIC_RELEASE);
@@ -456,7 +583,6 @@ VOID KiEndResidency(KPRCB_THREAD_BLOCK *Block)
         __atomic_fetch_sub(&Residence->StaleResidents, 1, __ATOMIC_SEQ_CST);
     }
     Thread->Residence = NULL;
-    KiLetGoProcessor(Block, Block->Irql);
-    KiLookAgain(Block, Residence, KI_PENDING);
+    KiLetGoAndLook(Block, Residence);
     Block->Pcr = Home;
 }

@@ -12,15 +12,15 @@
  * waits for the link.
  *
  * Since only the owner of a processor spins, at most one thread a processor does; so a queue stays short however many threads want
- * the lock. Where processors outnumber CPUs, a queue of owners that share CPUs would hand the lock to a preempted thread
- * each time; there a thread takes a permit of its CPU before it queues (permit.c). The order of arrival is not changed by that.
+ * the lock. Threads that fight for it where they outnumber processors or CPUs take turns below DISPATCH_LEVEL (contention.c).
  *
  * Tests: tests/ke/test_queuedlock.c, tests/stress/stress_queuedlock.c.
  */
-#include "permit.h"
+#include "ki.h"
 
 #define KI_QUEUE_FLAGS ((ULONG_PTR)(LOCK_QUEUE_WAIT | LOCK_QUEUE_OWNER))
 #define KI_QUEUE_PAUSES 256
+#define KI_CROWDED_PAUSES 32
 
 static inline PKSPIN_LOCK KiNodeLock(PKSPIN_LOCK_QUEUE Node)
 {
@@ -46,7 +46,7 @@ static VOID KiAwaitTurn(PKSPIN_LOCK_QUEUE Node, BOOLEAN Holding)
 {
     KI_SPIN Spin = {.Reason = "a queued spin lock", .Object = KiNodeLock(Node), .Holding = Holding};
 
-    for (ULONG Pauses = 0; Pauses < KI_QUEUE_PAUSES; Pauses += 1) {
+    for (ULONG Pauses = KiMachine.Crowded ? KI_QUEUE_PAUSES - KI_CROWDED_PAUSES : 0; Pauses < KI_QUEUE_PAUSES; Pauses += 1) {
         if (!KiNodeWaits(Node)) {
             return;
         }
@@ -60,9 +60,12 @@ static VOID KiAwaitTurn(PKSPIN_LOCK_QUEUE Node, BOOLEAN Holding)
 
 VOID KfJoinSpinLockQueue(PKSPIN_LOCK SpinLock, PKSPIN_LOCK_QUEUE Node, PKSPIN_LOCK_QUEUE Before)
 {
+    ULONGLONG Begin = KiBeginWait(&KprcbThread);
+
     __atomic_store_n(&Node->Lock, KiFlagLock(SpinLock, LOCK_QUEUE_WAIT), __ATOMIC_RELAXED);
     __atomic_store_n(&Before->Next, Node, __ATOMIC_RELEASE);
     KiAwaitTurn(Node, FALSE);
+    KiEndWait(&KprcbThread, SpinLock, Begin);
 }
 
 /* Says OWNER from the start: nobody else looks at Lock before the node is linked. */
@@ -81,20 +84,12 @@ static inline VOID KiEnqueue(PKSPIN_LOCK SpinLock, PKSPIN_LOCK_QUEUE Node)
 /* All cases; the thread is at DISPATCH_LEVEL or above. */
 static VOID KiAcquireQueuedLock(KPRCB_THREAD_BLOCK *Block, PKSPIN_LOCK SpinLock, PKSPIN_LOCK_QUEUE Node)
 {
-    PKI_PERMIT Permit = NULL;
-
     if (Block->HeldCount != 0 && Block->Checked && KiIsLockHeld(Block, SpinLock)) {
         KeBugCheckEx(SPIN_LOCK_ALREADY_OWNED, (ULONG_PTR)SpinLock, (ULONG_PTR)Node, 0, 0);
-    }
-    if (Block->Crowded && __atomic_load_n(SpinLock, __ATOMIC_RELAXED) != 0) {
-        Permit = KiTakePermit(Block);
     }
     Node->Lock = SpinLock;
     KiHoldLock(Block, KiHeldNode(Node));
     KiEnqueue(SpinLock, Node);
-    if (Permit != NULL) {
-        KiGivePermit(Permit);
-    }
 }
 
 static __attribute__((noinline)) PKSPIN_LOCK_QUEUE KiAwaitSuccessor(PKSPIN_LOCK_QUEUE Node)
@@ -125,15 +120,16 @@ static inline VOID KiDequeue(PKSPIN_LOCK SpinLock, PKSPIN_LOCK_QUEUE Node)
     __atomic_store_n(&Next->Lock, KiFlagLock(SpinLock, LOCK_QUEUE_OWNER), __ATOMIC_RELEASE);
 }
 
-/* All cases. A handle that was released keeps its flags; that it is not recorded any more tells. */
+/*
+ * All cases. A handle that was released keeps its flags; that it is not recorded any more tells. It is recorded until the lock has been handed
+ * over, so that a bug check in what is polled meanwhile hands it over too.
+ */
 static VOID KiReleaseQueuedLock(KPRCB_THREAD_BLOCK *Block, PKSPIN_LOCK_QUEUE Node)
 {
-    PKSPIN_LOCK SpinLock = KiNodeLock(Node);
-
-    if (!KiForgetLock(Block, KiHeldNode(Node))) {
-        return;
+    if (KiCheckHeld(Block, KiHeldNode(Node))) {
+        KiDequeue(KiNodeLock(Node), Node);
+        KiForgetLock(Block, KiHeldNode(Node));
     }
-    KiDequeue(SpinLock, Node);
 }
 
 VOID KiPassQueuedLock(PKSPIN_LOCK_QUEUE Node)
@@ -203,7 +199,7 @@ static VOID KiAcquireNumberedLock(KSPIN_LOCK_QUEUE_NUMBER Number)
     KPRCB_THREAD_BLOCK *Block = KiEnter();
     PKSPIN_LOCK_QUEUE Node = KiNumberedNode(Block, Number);
 
-    if (((ULONG_PTR)Node->Lock & KI_QUEUE_FLAGS) != 0) {
+    if (((ULONG_PTR)__atomic_load_n(&Node->Lock, __ATOMIC_RELAXED) & KI_QUEUE_FLAGS) != 0) {
         KeBugCheckEx(SPIN_LOCK_ALREADY_OWNED, (ULONG_PTR)KiNodeLock(Node), (ULONG_PTR)Node, 0, 0);
     }
     KiAcquireQueuedLock(Block, KiNodeLock(Node), Node);
@@ -243,7 +239,7 @@ LOGICAL KeTryToAcquireQueuedSpinLock(KSPIN_LOCK_QUEUE_NUMBER Number, PKIRQL OldI
     KSPIN_LOCK Free = 0;
 
     /* A node that owns or waits is in use by the caller itself: the lock is busy. */
-    if (((ULONG_PTR)Node->Lock & KI_QUEUE_FLAGS) == 0) {
+    if (((ULONG_PTR)__atomic_load_n(&Node->Lock, __ATOMIC_RELAXED) & KI_QUEUE_FLAGS) == 0) {
         Node->Next = NULL;
         if (__atomic_compare_exchange_n(SpinLock, &Free, (KSPIN_LOCK)Node, FALSE, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
             Node->Lock = KiFlagLock(SpinLock, LOCK_QUEUE_OWNER);

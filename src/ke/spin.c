@@ -46,7 +46,11 @@ VOID KiSpin(PKI_SPIN Spin)
     if (Steps % KI_POLL_STEPS != 0) {
         return;
     }
-    KiPoll(Block);
+    if (Spin->Holding) {
+        KiPollHolding(Block);
+    } else {
+        KiPoll(Block);
+    }
     if (Steps % (Crowded ? KI_CROWDED_YIELD_STEPS : KI_YIELD_STEPS) == 0) {
         HalYield();
         if (!Spin->Holding && KiDeliveryPending(Block)) {
@@ -62,9 +66,13 @@ VOID KiSpinSlept(PKI_SPIN Spin)
 {
     KPRCB_THREAD_BLOCK *Block = &KprcbThread;
 
-    KiPoll(Block);
-    if (!Spin->Holding && KiDeliveryPending(Block)) {
-        KiTakeDelivery(Block);
+    if (Spin->Holding) {
+        KiPollHolding(Block);
+    } else {
+        KiPoll(Block);
+        if (KiDeliveryPending(Block)) {
+            KiTakeDelivery(Block);
+        }
     }
     KiCheckHang(Spin);
 }

@@ -24,16 +24,19 @@ static __attribute__((noinline)) VOID KiAwaitSpinLock(PKSPIN_LOCK SpinLock)
 {
     KPRCB_THREAD_BLOCK *Block = &KprcbThread;
     KI_SPIN Spin = {.Reason = "a spin lock", .Object = SpinLock};
+    ULONGLONG Begin;
 
-    if (Block->Checked && __atomic_load_n(SpinLock, __ATOMIC_RELAXED) == Block->SpinLockValue) {
+    if (Block->Checked && KiIsLockHeld(Block, SpinLock)) {
         KeBugCheckEx(SPIN_LOCK_ALREADY_OWNED, (ULONG_PTR)SpinLock, 0, 0, 0);
     }
+    Begin = KiBeginWait(Block);
     do {
         while (__atomic_load_n(SpinLock, __ATOMIC_RELAXED) != 0) {
             KiSpin(&Spin);
         }
     } while (!KiTrySpinLock(SpinLock, Block->SpinLockValue));
     KiEndSpin(&Spin);
+    KiEndWait(Block, SpinLock, Begin);
     KiHoldLock(Block, SpinLock);
 }
 

@@ -7,7 +7,8 @@
  * Memory of threads comes in blocks of pages and is kept on a free list until the machine stops: revokers and the interrupt path
  * read HostId of a thread that may just have ended.
  *
- * Lock order: KiMachineLock, then KiThreadLock. Tests: tests/ke/test_thread.c.
+ * Lock order: KiMachineLock, then KiThreadLock. Nobody waits for a processor with either: its owner may be waiting for a thread that attaches.
+ * Tests: tests/ke/test_thread.c.
  */
 #include "ki.h"
 
@@ -89,7 +90,6 @@ VOID KiAdoptThread(PKTHREAD Thread, PKPCR Home)
         .Pcr = Home,
         .SpinLockValue = KiMachine.Checked ? (KSPIN_LOCK)Thread | 1 : 1,
         .Checked = KiMachine.Checked,
-        .Crowded = KiMachine.Crowded,
     };
     __atomic_store_n(&Thread->HostId, HalCurrentThreadId(), __ATOMIC_RELAXED);
     Thread->UserAffinity.Group = Home->PrcbData.Group;
@@ -98,7 +98,9 @@ VOID KiAdoptThread(PKTHREAD Thread, PKPCR Home)
     Thread->Block = Block;
     HalReleaseMutex(&KiThreadLock);
     Block->Thread = Thread;
-    HalEnableInterrupt();
+    if (Thread->Kind != KiMachineThread) {
+        HalEnableInterrupt();
+    }
 }
 
 static VOID KiThreadExit(PVOID Context)
@@ -111,6 +113,7 @@ static VOID KiThreadExit(PVOID Context)
     if (Block->Irql >= DISPATCH_LEVEL) {
         KeBugCheckEx(KERNEL_APC_PENDING_DURING_EXIT, 0, 0, Block->Irql, 0);
     }
+    KiEndResidency(Block);
     HalAcquireMutex(&KiMachineLock);
     KiDetachCurrentThread();
     HalReleaseMutex(&KiMachineLock);
@@ -141,9 +144,6 @@ BOOLEAN KiAttachCurrentThread(VOID)
     Home = KiChooseHome();
     KiAdoptThread(Thread, Home);
     HalSetThreadExit(KiThreadExit, Thread);
-    if (__atomic_load_n(&Home->Resident, __ATOMIC_RELAXED) == NULL) {
-        KiBecomeResident(&KprcbThread, Home);
-    }
     return TRUE;
 }
 
@@ -152,7 +152,6 @@ VOID KiDetachCurrentThread(VOID)
     KPRCB_THREAD_BLOCK *Block = &KprcbThread;
     PKTHREAD Thread = Block->Thread;
 
-    KiEndResidency(Block);
     HalSetThreadExit(KiThreadExit, NULL);
     Block->Thread = NULL;
     KiFreeThread(Thread);
@@ -167,7 +166,7 @@ ULONG KiOtherThreads(VOID)
     for (PLIST_ENTRY Entry = KiThreadListHead.Flink; Entry != &KiThreadListHead; Entry = Entry->Flink) {
         PKTHREAD Thread = CONTAINING_RECORD(Entry, KTHREAD, ThreadListEntry);
 
-        if (Thread->Kind != KiMachineThread && Thread != KprcbThread.Thread) {
+        if (__atomic_load_n(&Thread->Kind, __ATOMIC_RELAXED) != KiMachineThread && Thread != KprcbThread.Thread) {
             Count += 1;
         }
     }
@@ -196,29 +195,34 @@ VOID KiFreeThreads(VOID)
     KiFreeThreadListHead.Flink = KiFreeThreadListHead.Blink = &KiFreeThreadListHead;
 }
 
-static NTSTATUS KiAttachByName(ULONG ProcessorIndex)
+static NTSTATUS KiAttachByName(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
 {
-    KPRCB_THREAD_BLOCK *Block = &KprcbThread;
-    PKPCR Pcr;
-    UCHAR Kind;
+    PKTHREAD Thread = Block->Thread;
+    UCHAR Kind = Thread->Kind;
 
-    if (ProcessorIndex >= KiMachine.ProcessorCount) {
-        return STATUS_INVALID_PARAMETER;
-    }
-    Pcr = KiProcessor(ProcessorIndex);
-    Kind = Block->Thread->Kind;
-    Block->Thread->Kind = KiNamedThread;
+    __atomic_store_n(&Thread->Kind, KiNamedThread, __ATOMIC_RELAXED);
     if (!KiBecomeResident(Block, Pcr)) {
-        Block->Thread->Kind = Kind;
+        __atomic_store_n(&Thread->Kind, Kind, __ATOMIC_RELAXED);
         return STATUS_ALREADY_REGISTERED;
     }
-    Block->Thread->UserAffinity = (GROUP_AFFINITY){.Group = Pcr->PrcbData.Group, .Mask = Pcr->PrcbData.GroupSetMember};
-    Block->Thread->SystemAffinityActive = FALSE;
+    Thread->UserAffinity = (GROUP_AFFINITY){.Group = Pcr->PrcbData.Group, .Mask = Pcr->PrcbData.GroupSetMember};
+    Thread->SystemAffinityActive = FALSE;
     Block->Pcr = Pcr;
     if (Pcr->HostProcessor != KPRCB_NOT_PINNED) {
         HalPinThread(Pcr->HostProcessor);
     }
     return STATUS_SUCCESS;
+}
+
+static VOID KiLeaveMachine(KPRCB_THREAD_BLOCK *Block)
+{
+    if (Block->Thread->Kind == KiNamedThread) {
+        HalUnpinThread();
+    }
+    KiEndResidency(Block);
+    HalAcquireMutex(&KiMachineLock);
+    KiDetachCurrentThread();
+    HalReleaseMutex(&KiMachineLock);
 }
 
 NTSTATUS KprcbAttachThread(ULONG ProcessorIndex)
@@ -240,13 +244,14 @@ NTSTATUS KprcbAttachThread(ULONG ProcessorIndex)
     if (NT_SUCCESS(Status) && Fresh && !KiAttachCurrentThread()) {
         Status = STATUS_INSUFFICIENT_RESOURCES;
     }
+    HalReleaseMutex(&KiMachineLock);
+    /* Attached, it keeps the machine from stopping. What follows may wait for the owner of the processor. */
     if (NT_SUCCESS(Status)) {
-        Status = KiAttachByName(ProcessorIndex);
+        Status = KiAttachByName(Block, KiProcessor(ProcessorIndex));
         if (!NT_SUCCESS(Status) && Fresh) {
-            KiDetachCurrentThread();
+            KiLeaveMachine(Block);
         }
     }
-    HalReleaseMutex(&KiMachineLock);
     return Status;
 }
 
@@ -257,14 +262,9 @@ NTSTATUS KprcbDetachThread(VOID)
     if (Block->Thread == NULL) {
         return STATUS_NOT_FOUND;
     }
-    if (Block->Irql != PASSIVE_LEVEL || Block->Thread->Kind == KiMachineThread) {
+    if (Block->Irql != PASSIVE_LEVEL || Block->Thread->Kind == KiMachineThread || Block->Thread->Frame != NULL) {
         return STATUS_INVALID_DEVICE_STATE;
     }
-    HalAcquireMutex(&KiMachineLock);
-    if (Block->Thread->Kind == KiNamedThread) {
-        HalUnpinThread();
-    }
-    KiDetachCurrentThread();
-    HalReleaseMutex(&KiMachineLock);
+    KiLeaveMachine(Block);
     return STATUS_SUCCESS;
 }

@@ -1,7 +1,8 @@
 /*
  * child.h - for tests of what ends or changes a process: runs a routine in a forked child and looks at how it ended.
  *
- * The child must not use cmocka's assertions, which would go on with the tests in the child: CHILD_CHECK ends it instead.
+ * The child must not use cmocka's assertions, which would go on with the tests in the child: CHILD_CHECK ends it
+ * instead.
  */
 #ifndef TEST_CHILD_H
 #define TEST_CHILD_H
@@ -30,6 +31,7 @@ typedef struct _CHILD {
 
 static inline void RunChild(CHILD *Child, void (*Routine)(void *), void *Context)
 {
+    static const int Faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGSYS};
     struct rlimit NoCore = {0, 0};
     size_t Length = 0;
     ssize_t Got;
@@ -42,6 +44,10 @@ static inline void RunChild(CHILD *Child, void (*Routine)(void *), void *Context
     assert_true(Pid >= 0);
     if (Pid == 0) {
         setrlimit(RLIMIT_CORE, &NoCore);
+        /* cmocka's handlers would go on with the next test. */
+        for (size_t Index = 0; Index < sizeof(Faults) / sizeof(Faults[0]); Index += 1) {
+            signal(Faults[Index], SIG_DFL);
+        }
         dup2(Pipe[1], 2);
         close(Pipe[0]);
         close(Pipe[1]);

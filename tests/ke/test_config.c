@@ -1,0 +1,180 @@
+/*
+ * test_config.c - the members of KPRCB_CONFIG and the variables of the environment, good and bad.
+ */
+#include "support/child.h"
+
+#include "ki.h"
+
+static KPRCB_CONFIG Configuration(ULONG Processors, ULONG GroupSize, ULONG Flags)
+{
+    return (KPRCB_CONFIG){
+        .Size = sizeof(KPRCB_CONFIG), .ProcessorCount = Processors, .GroupSize = GroupSize, .Flags = Flags};
+}
+
+/* --- Members --- */
+
+static void Refused(const KPRCB_CONFIG *Config, NTSTATUS Status)
+{
+    assert_int_equal(KprcbStart(Config), Status);
+    assert_int_equal(KprcbStop(), STATUS_DEVICE_NOT_READY);
+}
+
+static void test_members_out_of_range_are_refused(void **State)
+{
+    static const ULONG BadFlags[] = {0x2, 0x8, 0x40, 0x80000000};
+    static const ULONG BadIncrements[] = {1, 999, 10000001, 0xFFFFFFFF};
+    static const char *const BadVersions[] = {"", "5.2-late", "2004 ", "newest"};
+    KPRCB_CONFIG Config = Configuration(1, 0, 0);
+
+    (void)State;
+    Config.Size = 0;
+    Refused(&Config, STATUS_INVALID_PARAMETER);
+    Config.Size = sizeof(Config) - 1;
+    Refused(&Config, STATUS_INVALID_PARAMETER);
+    Config.Size = sizeof(Config) + 1;
+    Refused(&Config, STATUS_INVALID_PARAMETER);
+    Config = Configuration(KPRCB_MAXIMUM_PROCESSORS + 1, 0, 0);
+    Refused(&Config, STATUS_INVALID_PARAMETER);
+    Config = Configuration(0xFFFFFFFF, 0, 0);
+    Refused(&Config, STATUS_INVALID_PARAMETER);
+    Config = Configuration(1, KPRCB_GROUP_SIZE + 1, 0);
+    Refused(&Config, STATUS_INVALID_PARAMETER);
+    Config = Configuration(KPRCB_MAXIMUM_GROUPS * 3 + 1, 3, 0);
+    Refused(&Config, STATUS_INVALID_PARAMETER);
+    for (ULONG Index = 0; Index < ARRAYSIZE(BadFlags); Index += 1) {
+        Config = Configuration(1, 0, BadFlags[Index]);
+        Refused(&Config, STATUS_INVALID_PARAMETER);
+    }
+    for (ULONG Index = 0; Index < ARRAYSIZE(BadIncrements); Index += 1) {
+        Config = Configuration(1, 0, 0);
+        Config.TimeIncrement = BadIncrements[Index];
+        Refused(&Config, STATUS_INVALID_PARAMETER);
+    }
+    for (ULONG Index = 0; Index < ARRAYSIZE(BadVersions); Index += 1) {
+        Config = Configuration(1, 0, 0);
+        Config.Version = BadVersions[Index];
+        Refused(&Config, STATUS_NOT_SUPPORTED);
+    }
+}
+
+static void test_members_at_their_limits_are_taken(void **State)
+{
+    static const ULONG Increments[] = {0, 1000, 10000000};
+    KPRCB_CONFIG Config = Configuration(1, 0, 0);
+
+    (void)State;
+    for (ULONG Index = 0; Index < ARRAYSIZE(Increments); Index += 1) {
+        Config.TimeIncrement = Increments[Index];
+        Config.Version = "2004";
+        assert_int_equal(KprcbStart(&Config), STATUS_SUCCESS);
+        StopMachine();
+    }
+    Config = Configuration(KPRCB_MAXIMUM_GROUPS, 1, KPRCB_VALID_FLAGS);
+    assert_int_equal(KprcbStart(&Config), STATUS_SUCCESS);
+    assert_int_equal(KeQueryActiveGroupCount(), KPRCB_MAXIMUM_GROUPS);
+    StopMachine();
+}
+
+/* --- The environment --- */
+
+typedef struct _SETTING {
+    const char *Name, *Value;
+    NTSTATUS Status;
+} SETTING;
+
+static const SETTING Settings[] = {
+    {"KPRCB_PROCESSORS", "5", STATUS_SUCCESS},
+    {"KPRCB_PROCESSORS", "1280", STATUS_SUCCESS},
+    {"KPRCB_PROCESSORS", "0", STATUS_SUCCESS},
+    {"KPRCB_PROCESSORS", "", STATUS_SUCCESS},
+    {"KPRCB_PROCESSORS", "007", STATUS_SUCCESS},
+    {"KPRCB_PROCESSORS", "1281", STATUS_INVALID_PARAMETER},
+    {"KPRCB_PROCESSORS", "-1", STATUS_INVALID_PARAMETER},
+    {"KPRCB_PROCESSORS", " 4", STATUS_INVALID_PARAMETER},
+    {"KPRCB_PROCESSORS", "4 ", STATUS_INVALID_PARAMETER},
+    {"KPRCB_PROCESSORS", "0x4", STATUS_INVALID_PARAMETER},
+    {"KPRCB_PROCESSORS", "four", STATUS_INVALID_PARAMETER},
+    {"KPRCB_PROCESSORS", "4294967298", STATUS_INVALID_PARAMETER},
+    {"KPRCB_PROCESSORS", "99999999999999999999999", STATUS_INVALID_PARAMETER},
+    {"KPRCB_GROUP_SIZE", "1", STATUS_SUCCESS},
+    {"KPRCB_GROUP_SIZE", "129", STATUS_INVALID_PARAMETER},
+    {"KPRCB_GROUP_SIZE", "x", STATUS_INVALID_PARAMETER},
+    {"KPRCB_TIME_INCREMENT", "1000", STATUS_SUCCESS},
+    {"KPRCB_TIME_INCREMENT", "10000000", STATUS_SUCCESS},
+    {"KPRCB_TIME_INCREMENT", "999", STATUS_INVALID_PARAMETER},
+    {"KPRCB_TIME_INCREMENT", "10000001", STATUS_INVALID_PARAMETER},
+    {"KPRCB_TIME_INCREMENT", "1ms", STATUS_INVALID_PARAMETER},
+    {"KPRCB_FLAGS", "", STATUS_SUCCESS},
+    {"KPRCB_FLAGS", "FREE_BUILD", STATUS_SUCCESS},
+    {"KPRCB_FLAGS", "NO_PINNING,FREE_BUILD,NO_SIGNALS,NO_MEMBARRIER", STATUS_SUCCESS},
+    {"KPRCB_FLAGS", "NO_PINNING,,FREE_BUILD", STATUS_INVALID_PARAMETER},
+    {"KPRCB_FLAGS", "KPRCB_FREE_BUILD", STATUS_INVALID_PARAMETER},
+    {"KPRCB_FLAGS", "free_build", STATUS_INVALID_PARAMETER},
+    {"KPRCB_FLAGS", "FREE", STATUS_INVALID_PARAMETER},
+    {"KPRCB_FLAGS", "FREE_BUILDX", STATUS_INVALID_PARAMETER},
+    {"KPRCB_FLAGS", "FREE_BUILD NO_PINNING", STATUS_INVALID_PARAMETER},
+};
+
+static void StartWithSetting(void *Context)
+{
+    const SETTING *Setting = Context;
+    ULONG Number = (ULONG)strtoul(Setting->Value, NULL, 10);
+    KPRCB_CONFIG Config = Configuration(2, 0, 0);
+
+    CHILD_CHECK(setenv(Setting->Name, Setting->Value, 1) == 0);
+    /* A config of the caller's own is not touched by the environment. */
+    CHILD_CHECK(KprcbStart(&Config) == STATUS_SUCCESS);
+    CHILD_CHECK(KiMachine.ProcessorCount == 2 && KiMachine.Flags == 0 && KiMachine.GroupSize == KPRCB_GROUP_SIZE);
+    CHILD_CHECK(KprcbStop() == STATUS_SUCCESS);
+
+    CHILD_CHECK(KprcbStart(NULL) == Setting->Status);
+    if (Setting->Status != STATUS_SUCCESS) {
+        CHILD_CHECK(KprcbStop() == STATUS_DEVICE_NOT_READY);
+        CHILD_CHECK(KprcbAttachThread(0) == Setting->Status);
+        CHILD_CHECK(KprcbThread.Thread == NULL);
+        CHILD_CHECK(KprcbStart(&Config) == STATUS_SUCCESS);
+    } else if (Number != 0) {
+        CHILD_CHECK(strcmp(Setting->Name, "KPRCB_PROCESSORS") != 0 || KiMachine.ProcessorCount == Number);
+        CHILD_CHECK(strcmp(Setting->Name, "KPRCB_GROUP_SIZE") != 0 || KiMachine.GroupSize == Number);
+        CHILD_CHECK(strcmp(Setting->Name, "KPRCB_TIME_INCREMENT") != 0 || KiMachine.TimeIncrement == Number);
+    } else if (strcmp(Setting->Value, "FREE_BUILD") == 0) {
+        CHILD_CHECK(KiMachine.Flags == KPRCB_FREE_BUILD && KeGetCurrentPrcb()->BuildType == 0);
+    } else if (strncmp(Setting->Value, "NO_PINNING", 10) == 0) {
+        CHILD_CHECK(KiMachine.Flags == KPRCB_VALID_FLAGS);
+    }
+    CHILD_CHECK(KprcbStop() == STATUS_SUCCESS);
+}
+
+static void test_environment(void **State)
+{
+    (void)State;
+    for (ULONG Index = 0; Index < ARRAYSIZE(Settings); Index += 1) {
+        ChildSucceeds(StartWithSetting, (void *)&Settings[Index]);
+    }
+}
+
+static void FirstCallWithBadEnvironment(void *Context)
+{
+    (void)Context;
+    setenv("KPRCB_PROCESSORS", "many", 1);
+    (void)KeGetCurrentThread();
+}
+
+static void test_first_call_in_a_bad_environment_is_a_bug_check(void **State)
+{
+    (void)State;
+    ChildAborts(FirstCallWithBadEnvironment, NULL, "PHASE0_INITIALIZATION_FAILED");
+    ChildAborts(FirstCallWithBadEnvironment, NULL, "KPRCB_PROCESSORS=many");
+}
+
+int main(void)
+{
+    const struct CMUnitTest Tests[] = {
+        cmocka_unit_test(test_members_out_of_range_are_refused),
+        cmocka_unit_test(test_members_at_their_limits_are_taken),
+        cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_first_call_in_a_bad_environment_is_a_bug_check),
+    };
+
+    return cmocka_run_group_tests(Tests, NULL, NULL);
+}

@@ -1,0 +1,540 @@
+/*
+ * test_thread.c - attaching threads to processors, detaching them, and what happens when one ends.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "support/child.h"
+
+#include "ki.h"
+
+static ULONG volatile Gate, Release;
+
+static void OpenGates(void)
+{
+    Gate = Release = 0;
+}
+
+/* Raises and lowers, so that the processor on which the thread runs is owned once. */
+static ULONG OwnOnce(void)
+{
+    KIRQL OldIrql = KeRaiseIrqlToDpcLevel();
+    ULONG Number = KeGetCurrentProcessorNumberEx(NULL);
+
+    KeLowerIrql(OldIrql);
+    return Number;
+}
+
+/* A thread that stays attached by name until Release. */
+static void *HoldProcessor(void *Context)
+{
+    NTSTATUS Status = KprcbAttachThread((ULONG)(ULONG_PTR)Context);
+
+    CountOne(&Gate);
+    AwaitCount(&Release, 1);
+    return (void *)(ULONG_PTR)(ULONG)Status;
+}
+
+static NTSTATUS JoinForStatus(pthread_t Thread)
+{
+    void *Result;
+
+    assert_int_equal(pthread_join(Thread, &Result), 0);
+    return (NTSTATUS)(ULONG)(ULONG_PTR)Result;
+}
+
+static void *AttachOnce(void *Context)
+{
+    NTSTATUS Status = KprcbAttachThread((ULONG)(ULONG_PTR)Context);
+
+    if (Status == STATUS_SUCCESS && OwnOnce() != (ULONG)(ULONG_PTR)Context) {
+        Status = STATUS_UNSUCCESSFUL;
+    }
+    return (void *)(ULONG_PTR)(ULONG)Status;
+}
+
+static NTSTATUS AttachElsewhere(ULONG Number)
+{
+    return JoinForStatus(StartThread(AttachOnce, (void *)(ULONG_PTR)Number));
+}
+
+/* --- By name --- */
+
+static void test_attach_makes_resident_and_restricts_affinity(void **State)
+{
+    (void)State;
+    StartMachine(4, 0);
+    for (ULONG Number = 0; Number < 4; Number += 1) {
+        assert_int_equal(KprcbAttachThread(Number), STATUS_SUCCESS);
+        assert_int_equal(KeGetCurrentProcessorNumberEx(NULL), Number);
+        assert_int_equal(OwnOnce(), Number);
+        assert_ptr_equal(KiProcessor(Number)->Resident, KeGetCurrentThread());
+        assert_ptr_equal(KprcbThread.Fast, KiProcessor(Number));
+        for (ULONG Other = 0; Other < Number; Other += 1) {
+            assert_null(KiProcessor(Other)->Resident);
+        }
+    }
+    assert_int_equal(KprcbAttachThread(3), STATUS_SUCCESS);
+    assert_int_equal(OwnOnce(), 3);
+    StopMachine();
+}
+
+static void test_attach_out_of_range(void **State)
+{
+    (void)State;
+    StartMachine(2, 0);
+    assert_int_equal(KprcbAttachThread(2), STATUS_INVALID_PARAMETER);
+    assert_int_equal(KprcbAttachThread(0xFFFFFFFF), STATUS_INVALID_PARAMETER);
+    assert_null(KprcbThread.Thread);
+    assert_int_equal(KprcbAttachThread(1), STATUS_SUCCESS);
+    assert_int_equal(KprcbAttachThread(2), STATUS_INVALID_PARAMETER);
+    assert_int_equal(OwnOnce(), 1);
+    assert_ptr_equal(KiProcessor(1)->Resident, KeGetCurrentThread());
+    StopMachine();
+}
+
+static void test_attach_to_a_processor_with_a_named_resident(void **State)
+{
+    pthread_t Holder;
+
+    (void)State;
+    StartMachine(3, 0);
+    OpenGates();
+    Holder = StartThread(HoldProcessor, (void *)1);
+    AwaitCount(&Gate, 1);
+    assert_int_equal(KprcbAttachThread(1), STATUS_ALREADY_REGISTERED);
+    assert_null(KprcbThread.Thread);
+    CountOne(&Release);
+    assert_int_equal(JoinForStatus(Holder), STATUS_SUCCESS);
+    assert_int_equal(KprcbAttachThread(1), STATUS_SUCCESS);
+    StopMachine();
+}
+
+static void test_refused_attach_leaves_a_named_thread_where_it_was(void **State)
+{
+    pthread_t Holder;
+
+    (void)State;
+    StartMachine(3, 0);
+    OpenGates();
+    Holder = StartThread(HoldProcessor, (void *)1);
+    AwaitCount(&Gate, 1);
+    assert_int_equal(KprcbAttachThread(2), STATUS_SUCCESS);
+    assert_int_equal(KprcbAttachThread(1), STATUS_ALREADY_REGISTERED);
+    assert_int_equal(KeGetCurrentProcessorNumberEx(NULL), 2);
+    assert_int_equal(OwnOnce(), 2);
+    assert_ptr_equal(KiProcessor(2)->Resident, KeGetCurrentThread());
+    assert_int_equal(AttachElsewhere(2), STATUS_ALREADY_REGISTERED);
+    CountOne(&Release);
+    assert_int_equal(JoinForStatus(Holder), STATUS_SUCCESS);
+    StopMachine();
+}
+
+static void test_refused_attach_leaves_an_auto_thread_where_it_was(void **State)
+{
+    pthread_t Holder;
+    ULONG Home;
+
+    (void)State;
+    StartMachine(2, 0);
+    OpenGates();
+    Holder = StartThread(HoldProcessor, (void *)1);
+    AwaitCount(&Gate, 1);
+    Home = OwnOnce();
+    assert_int_equal(Home, 0);
+    assert_int_equal(KprcbAttachThread(1), STATUS_ALREADY_REGISTERED);
+    assert_ptr_equal(KiProcessor(0)->Resident, KeGetCurrentThread());
+    assert_int_equal(KeGetCurrentProcessorNumberEx(NULL), 0);
+    assert_int_equal(OwnOnce(), 0);
+    CountOne(&Release);
+    assert_int_equal(JoinForStatus(Holder), STATUS_SUCCESS);
+    StopMachine();
+}
+
+static void test_attach_and_detach_at_a_raised_level(void **State)
+{
+    static const KIRQL Levels[] = {APC_LEVEL, DISPATCH_LEVEL, SYNCH_LEVEL, HIGH_LEVEL};
+
+    (void)State;
+    StartMachine(2, 0);
+    assert_int_equal(KprcbAttachThread(0), STATUS_SUCCESS);
+    for (ULONG Index = 0; Index < ARRAYSIZE(Levels); Index += 1) {
+        KIRQL OldIrql;
+
+        KeRaiseIrql(Levels[Index], &OldIrql);
+        assert_int_equal(KprcbAttachThread(1), STATUS_INVALID_DEVICE_STATE);
+        assert_int_equal(KprcbAttachThread(0), STATUS_INVALID_DEVICE_STATE);
+        assert_int_equal(KprcbAttachThread(99), STATUS_INVALID_DEVICE_STATE);
+        assert_int_equal(KprcbDetachThread(), STATUS_INVALID_DEVICE_STATE);
+        assert_int_equal(KeGetCurrentProcessorNumberEx(NULL), 0);
+        KeLowerIrql(OldIrql);
+    }
+    StopMachine();
+}
+
+static void test_detach_frees_the_residency(void **State)
+{
+    (void)State;
+    StartMachine(2, 0);
+    assert_int_equal(KprcbDetachThread(), STATUS_NOT_FOUND);
+    for (ULONG Round = 0; Round < 10; Round += 1) {
+        assert_int_equal(KprcbAttachThread(1), STATUS_SUCCESS);
+        assert_int_equal(AttachElsewhere(1), STATUS_ALREADY_REGISTERED);
+        assert_int_equal(KprcbDetachThread(), STATUS_SUCCESS);
+        assert_null(KprcbThread.Thread);
+        assert_null(KprcbThread.Fast);
+        assert_int_equal(KprcbDetachThread(), STATUS_NOT_FOUND);
+        assert_int_equal(AttachElsewhere(1), STATUS_SUCCESS);
+    }
+    StopMachine();
+}
+
+static void test_next_call_after_detach_attaches_anew(void **State)
+{
+    (void)State;
+    StartMachine(2, 0);
+    assert_int_equal(KprcbAttachThread(1), STATUS_SUCCESS);
+    assert_int_equal(KprcbDetachThread(), STATUS_SUCCESS);
+    OwnOnce();
+    assert_non_null(KprcbThread.Thread);
+    assert_int_equal(KeGetCurrentThread()->Kind, KiAutoThread);
+    assert_int_equal(KeGetCurrentThread()->UserAffinity.Mask, 3);
+    assert_int_equal(KprcbDetachThread(), STATUS_SUCCESS);
+    StopMachine();
+}
+
+static VOID DetachInside(PVOID Context)
+{
+    *(NTSTATUS *)Context = KprcbDetachThread();
+}
+
+static void DetachInCatch(void *Context)
+{
+    KPRCB_CONFIG Config = {.Size = sizeof(Config), .ProcessorCount = 2};
+    NTSTATUS Status = STATUS_SUCCESS;
+
+    (void)Context;
+    CHILD_CHECK(KprcbStart(&Config) == STATUS_SUCCESS);
+    CHILD_CHECK(!KprcbCatchBugCheck(DetachInside, &Status, NULL));
+    CHILD_CHECK(Status == STATUS_INVALID_DEVICE_STATE);
+}
+
+static void test_detach_inside_catch_is_refused(void **State)
+{
+    (void)State;
+    ChildSucceeds(DetachInCatch, NULL);
+}
+
+static int CpusAtStart; /* of main, before any test */
+
+static int CpusAllowed(void)
+{
+    cpu_set_t Set;
+
+    assert_int_equal(sched_getaffinity(0, sizeof(Set), &Set), 0);
+    return CPU_COUNT(&Set);
+}
+
+static void test_named_thread_is_pinned_while_it_is_attached(void **State)
+{
+    int Before = CpusAtStart;
+
+    (void)State;
+    StartMachine(4, 0);
+    OwnOnce();
+    assert_int_equal(CpusAllowed(), Before);
+    for (ULONG Number = 0; Number < 4; Number += 1) {
+        assert_int_equal(KprcbAttachThread(Number), STATUS_SUCCESS);
+        assert_int_equal(CpusAllowed(), 1);
+        assert_int_equal(sched_getcpu(), KiProcessor(Number)->HostProcessor);
+    }
+    assert_int_equal(KprcbDetachThread(), STATUS_SUCCESS);
+    assert_int_equal(CpusAllowed(), Before);
+    assert_int_equal(KprcbAttachThread(0), STATUS_SUCCESS);
+    StopMachine();
+    assert_int_equal(CpusAllowed(), Before);
+    StartMachine(2, KPRCB_NO_PINNING);
+    assert_int_equal(KprcbAttachThread(1), STATUS_SUCCESS);
+    assert_int_equal(CpusAllowed(), Before);
+    StopMachine();
+}
+
+/* --- By the first call --- */
+
+#define AUTO_THREADS 8
+
+static ULONG AutoHomes[AUTO_THREADS];
+static BOOLEAN AutoResidents[AUTO_THREADS];
+
+static void *AttachByCall(void *Context)
+{
+    ULONG Index = (ULONG)(ULONG_PTR)Context;
+
+    AutoHomes[Index] = KeGetCurrentProcessorNumberEx(NULL);
+    AutoResidents[Index] = KeGetCurrentThread()->Residence != NULL;
+    CountOne(&Gate);
+    AwaitCount(&Release, 1);
+    return NULL;
+}
+
+static void test_first_calls_take_free_residencies_first(void **State)
+{
+    pthread_t Threads[AUTO_THREADS];
+    ULONG Residents = 0, Seen = 0;
+
+    (void)State;
+    StartMachine(4, 0);
+    OpenGates();
+    for (ULONG_PTR Index = 0; Index < AUTO_THREADS; Index += 1) {
+        Threads[Index] = StartThread(AttachByCall, (void *)Index);
+        AwaitCount(&Gate, (ULONG)Index + 1);
+    }
+    CountOne(&Release);
+    for (ULONG Index = 0; Index < AUTO_THREADS; Index += 1) {
+        JoinThread(Threads[Index]);
+        assert_int_equal(AutoResidents[Index], Index < 4);
+        if (AutoResidents[Index]) {
+            Residents += 1;
+            Seen |= 1u << AutoHomes[Index];
+        }
+    }
+    assert_int_equal(Residents, 4);
+    assert_int_equal(Seen, 15);
+    for (ULONG Number = 0; Number < 4; Number += 1) {
+        assert_null(KiProcessor(Number)->Resident);
+    }
+    StopMachine();
+}
+
+static void *CallAndEnd(void *Context)
+{
+    (void)Context;
+    OwnOnce();
+    return NULL;
+}
+
+static void test_many_threads_come_and_go(void **State)
+{
+    pthread_t Threads[16];
+
+    (void)State;
+    StartMachine(2, 0);
+    for (ULONG Round = 0; Round < (TEST_SANITIZED ? 20u : 100u); Round += 1) {
+        for (ULONG Index = 0; Index < ARRAYSIZE(Threads); Index += 1) {
+            Threads[Index] = StartThread(CallAndEnd, NULL);
+        }
+        for (ULONG Index = 0; Index < ARRAYSIZE(Threads); Index += 1) {
+            JoinThread(Threads[Index]);
+        }
+    }
+    assert_int_equal(KiOtherThreads(), 0);
+    assert_int_equal(KprcbStop(), STATUS_SUCCESS);
+}
+
+/*
+ * The owner of a processor without a resident waits at DISPATCH_LEVEL for a thread whose first call would make it the
+ * resident there. On NT the thread runs on the other processor.
+ */
+static ULONG volatile FirstCallDone;
+
+static void *FirstCall(void *Context)
+{
+    (void)Context;
+    (void)KeGetCurrentThread();
+    CountOne(&FirstCallDone);
+    return NULL;
+}
+
+static void test_first_call_does_not_wait_for_an_owner(void **State)
+{
+    pthread_t Thread;
+    KIRQL OldIrql;
+    BOOLEAN Done;
+
+    (void)State;
+    StartMachine(2, 0);
+    assert_int_equal(KprcbAttachThread(0), STATUS_SUCCESS);
+    (void)KeSetSystemAffinityThreadEx(2);
+    FirstCallDone = 0;
+    OldIrql = KeRaiseIrqlToDpcLevel();
+    assert_int_equal(KeGetCurrentProcessorNumberEx(NULL), 1);
+    Thread = StartThread(FirstCall, NULL);
+    /* Ends on success long before; the bound turns a hang into a failure. */
+    for (ULONG Step = 0; Step < 300000 && __atomic_load_n(&FirstCallDone, __ATOMIC_ACQUIRE) == 0; Step += 1) {
+        sched_yield();
+    }
+    Done = __atomic_load_n(&FirstCallDone, __ATOMIC_ACQUIRE) != 0;
+    KeLowerIrql(OldIrql);
+    JoinThread(Thread);
+    StopMachine();
+    assert_true(Done);
+}
+
+/* --- Ends of threads --- */
+
+static void test_end_of_a_thread_frees_its_residency(void **State)
+{
+    (void)State;
+    StartMachine(2, 0);
+    for (ULONG Round = 0; Round < 20; Round += 1) {
+        assert_int_equal(AttachElsewhere(Round % 2), STATUS_SUCCESS);
+    }
+    assert_null(KiProcessor(0)->Resident);
+    assert_null(KiProcessor(1)->Resident);
+    assert_int_equal(KprcbStop(), STATUS_SUCCESS);
+}
+
+static void *EndAtApcLevel(void *Context)
+{
+    KIRQL OldIrql;
+
+    assert_int_equal(KprcbAttachThread((ULONG)(ULONG_PTR)Context), STATUS_SUCCESS);
+    KeRaiseIrql(APC_LEVEL, &OldIrql);
+    return NULL;
+}
+
+static void test_end_at_apc_level(void **State)
+{
+    (void)State;
+    StartMachine(2, 0);
+    JoinThread(StartThread(EndAtApcLevel, (void *)1));
+    assert_int_equal(KprcbAttachThread(1), STATUS_SUCCESS);
+    StopMachine();
+}
+
+static void *EndAtLevel(void *Context)
+{
+    KIRQL OldIrql;
+
+    KeRaiseIrql((KIRQL)(ULONG_PTR)Context, &OldIrql);
+    return NULL;
+}
+
+static void EndThreadAtLevel(void *Context)
+{
+    KPRCB_CONFIG Config = {.Size = sizeof(Config), .ProcessorCount = 2};
+    pthread_t Thread;
+
+    CHILD_CHECK(KprcbStart(&Config) == STATUS_SUCCESS);
+    CHILD_CHECK(pthread_create(&Thread, NULL, EndAtLevel, Context) == 0);
+    CHILD_CHECK(pthread_join(Thread, NULL) == 0);
+}
+
+static void test_end_at_dispatch_level_is_a_bug_check(void **State)
+{
+    (void)State;
+    ChildSucceeds(EndThreadAtLevel, (void *)APC_LEVEL);
+    ChildAborts(EndThreadAtLevel, (void *)DISPATCH_LEVEL, "KERNEL_APC_PENDING_DURING_EXIT");
+    ChildAborts(EndThreadAtLevel, (void *)SYNCH_LEVEL, "KERNEL_APC_PENDING_DURING_EXIT");
+    ChildAborts(EndThreadAtLevel, (void *)HIGH_LEVEL, "KERNEL_APC_PENDING_DURING_EXIT");
+}
+
+static pthread_key_t EarlyKey, LateKey;
+static ULONG DestructorCalls;
+static BOOLEAN SameThread, AttachedAnew;
+static PKTHREAD ThreadBefore;
+
+static void EarlyDestructor(void *Context)
+{
+    (void)Context;
+    DestructorCalls += 1;
+    SameThread = KeGetCurrentThread() == ThreadBefore;
+    OwnOnce();
+}
+
+/* Sets itself again until the library has let go of the thread, and then calls it. */
+static void LateDestructor(void *Context)
+{
+    DestructorCalls += 1;
+    if (KprcbThread.Thread != NULL) {
+        pthread_setspecific(LateKey, Context);
+        return;
+    }
+    AttachedAnew = TRUE;
+    OwnOnce();
+    AttachedAnew = KprcbThread.Thread != NULL;
+}
+
+static void *EndWithDestructors(void *Context)
+{
+    ThreadBefore = KeGetCurrentThread();
+    OwnOnce();
+    pthread_setspecific((ULONG_PTR)Context == 0 ? EarlyKey : LateKey, &DestructorCalls);
+    return NULL;
+}
+
+static void test_calls_in_destructors_of_the_program(void **State)
+{
+    (void)State;
+    StartMachine(2, 0);
+    assert_int_equal(pthread_key_create(&EarlyKey, EarlyDestructor), 0);
+    assert_int_equal(pthread_key_create(&LateKey, LateDestructor), 0);
+    DestructorCalls = 0;
+    JoinThread(StartThread(EndWithDestructors, (void *)0));
+    assert_int_equal(DestructorCalls, 1);
+    assert_true(SameThread);
+    assert_int_equal(KiOtherThreads(), 0);
+    DestructorCalls = 0;
+    JoinThread(StartThread(EndWithDestructors, (void *)1));
+    assert_true(DestructorCalls >= 2);
+    assert_true(AttachedAnew);
+    assert_int_equal(KiOtherThreads(), 0);
+    assert_null(KiProcessor(0)->Resident);
+    assert_null(KiProcessor(1)->Resident);
+    pthread_key_delete(EarlyKey);
+    pthread_key_delete(LateKey);
+    assert_int_equal(KprcbStop(), STATUS_SUCCESS);
+}
+
+/* A machine that has been stopped is not started again by threads that end. */
+static void *OutliveMachine(void *Context)
+{
+    (void)Context;
+    OwnOnce();
+    assert_int_equal(KprcbDetachThread(), STATUS_SUCCESS);
+    CountOne(&Gate);
+    AwaitCount(&Release, 1);
+    return NULL;
+}
+
+static void test_thread_that_was_detached_outlives_the_machine(void **State)
+{
+    pthread_t Thread;
+
+    (void)State;
+    StartMachine(2, 0);
+    OpenGates();
+    Thread = StartThread(OutliveMachine, NULL);
+    AwaitCount(&Gate, 1);
+    assert_int_equal(KprcbStop(), STATUS_SUCCESS);
+    CountOne(&Release);
+    JoinThread(Thread);
+    assert_int_equal(KprcbStop(), STATUS_DEVICE_NOT_READY);
+}
+
+int main(void)
+{
+    const struct CMUnitTest Tests[] = {
+        cmocka_unit_test(test_attach_makes_resident_and_restricts_affinity),
+        cmocka_unit_test(test_attach_out_of_range),
+        cmocka_unit_test(test_attach_to_a_processor_with_a_named_resident),
+        cmocka_unit_test(test_refused_attach_leaves_a_named_thread_where_it_was),
+        cmocka_unit_test(test_refused_attach_leaves_an_auto_thread_where_it_was),
+        cmocka_unit_test(test_attach_and_detach_at_a_raised_level),
+        cmocka_unit_test(test_detach_frees_the_residency),
+        cmocka_unit_test(test_next_call_after_detach_attaches_anew),
+        cmocka_unit_test(test_detach_inside_catch_is_refused),
+        cmocka_unit_test(test_named_thread_is_pinned_while_it_is_attached),
+        cmocka_unit_test(test_first_calls_take_free_residencies_first),
+        cmocka_unit_test(test_many_threads_come_and_go),
+        cmocka_unit_test(test_first_call_does_not_wait_for_an_owner),
+        cmocka_unit_test(test_end_of_a_thread_frees_its_residency),
+        cmocka_unit_test(test_end_at_apc_level),
+        cmocka_unit_test(test_end_at_dispatch_level_is_a_bug_check),
+        cmocka_unit_test(test_calls_in_destructors_of_the_program),
+        cmocka_unit_test(test_thread_that_was_detached_outlives_the_machine),
+    };
+
+    CpusAtStart = CpusAllowed();
+    return cmocka_run_group_tests(Tests, NULL, NULL);
+}
