@@ -83,10 +83,10 @@ VOID KiReleaseHeldLocks(KPRCB_THREAD_BLOCK *Block, ULONG Keep, ULONG KeepSurplus
                  (unsigned)(Block->HeldSurplus - KeepSurplus));
         Block->HeldSurplus = KeepSurplus;
     }
-    /* Off the list only afterwards: what is polled meanwhile may bug check too. */
     while (Block->HeldCount > Keep) {
         ULONG_PTR Held = (ULONG_PTR)Block->Held[Block->HeldCount - 1];
 
+        __atomic_store_n(&Block->HeldCount, (UCHAR)(Block->HeldCount - 1), __ATOMIC_RELAXED);
         if ((Held & 1) == 0) {
             HalPrint("kprcb: the unwound thread held spin lock %p; released\n", (void *)Held);
             __atomic_store_n((PKSPIN_LOCK)Held, 0, __ATOMIC_RELEASE);
@@ -97,6 +97,5 @@ VOID KiReleaseHeldLocks(KPRCB_THREAD_BLOCK *Block, ULONG Keep, ULONG KeepSurplus
                      (void *)((ULONG_PTR)__atomic_load_n(&Node->Lock, __ATOMIC_RELAXED) & ~(ULONG_PTR)3));
             KiPassQueuedLock(Node);
         }
-        __atomic_store_n(&Block->HeldCount, (UCHAR)(Block->HeldCount - 1), __ATOMIC_RELAXED);
     }
 }
