@@ -28,8 +28,16 @@ KPRCB_STATIC_ASSERT(sizeof(KLOCK_QUEUE_HANDLE) == 3 * sizeof(void *), "KLOCK_QUE
 /* The out-of-line halves of the inline routines below; the first two do the whole job in all cases. */
 KPRCB_API VOID KfAcquireInStackQueuedSpinLock(PKSPIN_LOCK SpinLock, PKLOCK_QUEUE_HANDLE LockHandle);
 KPRCB_API VOID KfReleaseInStackQueuedSpinLock(PKLOCK_QUEUE_HANDLE LockHandle);
-/* Waits behind Before, which Node found in the lock word when it exchanged itself into it. */
-KPRCB_API VOID KfJoinSpinLockQueue(PKSPIN_LOCK SpinLock, PKSPIN_LOCK_QUEUE Node, PKSPIN_LOCK_QUEUE Before);
+/* Waits until Node, which is linked, owns the lock. */
+KPRCB_API VOID KfAwaitSpinLockQueue(PKSPIN_LOCK_QUEUE Node);
+
+/* Node has exchanged itself into the lock word and found Before there: says so, links behind it, and waits. */
+FORCEINLINE VOID KprcbJoinSpinLockQueue(PKSPIN_LOCK SpinLock, PKSPIN_LOCK_QUEUE Node, PKSPIN_LOCK_QUEUE Before)
+{
+    __atomic_store_n(&Node->Lock, (PKSPIN_LOCK)((ULONG_PTR)SpinLock | LOCK_QUEUE_WAIT), __ATOMIC_RELAXED);
+    __atomic_store_n(&Before->Next, Node, __ATOMIC_RELEASE);
+    KfAwaitSpinLockQueue(Node);
+}
 
 /* KPRCB_THREAD_BLOCK.IrqlAndHeldCount: at DISPATCH_LEVEL with one lock. Below DISPATCH_LEVEL without a lock it is the level. */
 #define KPRCB_ONE_LOCK_AT_DISPATCH (1 << 8 | DISPATCH_LEVEL)
@@ -38,7 +46,7 @@ KPRCB_API VOID KfJoinSpinLockQueue(PKSPIN_LOCK SpinLock, PKSPIN_LOCK_QUEUE Node,
  * KeAcquireInStackQueuedSpinLock (WDK: same). Raises to DISPATCH_LEVEL, queues and waits. IRQL <= DISPATCH_LEVEL.
  *
  * Inline for a biased resident that holds no lock. Lock says OWNER before the exchange: nobody else looks at it before the node
- * is linked, and KfJoinSpinLockQueue corrects it first. The exchange waits for every store before it, so those are few.
+ * is linked, and KprcbJoinSpinLockQueue corrects it first. The exchange waits for every store before it, so those are few.
  */
 FORCEINLINE VOID KeAcquireInStackQueuedSpinLock(PKSPIN_LOCK SpinLock, PKLOCK_QUEUE_HANDLE LockHandle)
 {
@@ -65,7 +73,7 @@ FORCEINLINE VOID KeAcquireInStackQueuedSpinLock(PKSPIN_LOCK SpinLock, PKLOCK_QUE
             LockHandle->OldIrql = (KIRQL)OldIrql;
             Before = (PKSPIN_LOCK_QUEUE)__atomic_exchange_n(SpinLock, (KSPIN_LOCK)Node, __ATOMIC_ACQ_REL);
             if (__builtin_expect(Before != NULL, 0)) {
-                KfJoinSpinLockQueue(SpinLock, Node, Before);
+                KprcbJoinSpinLockQueue(SpinLock, Node, Before);
             }
             return;
         }
@@ -76,7 +84,7 @@ FORCEINLINE VOID KeAcquireInStackQueuedSpinLock(PKSPIN_LOCK SpinLock, PKLOCK_QUE
 /*
  * KeReleaseInStackQueuedSpinLock (WDK: same). Hands over, then lowers to the level at the acquire. IRQL DISPATCH_LEVEL.
  *
- * Inline for a node that is the only recorded lock of the thread, hence an owner, and that nobody waits behind.
+ * Inline for a node that is the only recorded lock of the thread, hence an owner, unless a successor is still on its way.
  */
 FORCEINLINE VOID KeReleaseInStackQueuedSpinLock(PKLOCK_QUEUE_HANDLE LockHandle)
 {
@@ -86,12 +94,17 @@ FORCEINLINE VOID KeReleaseInStackQueuedSpinLock(PKLOCK_QUEUE_HANDLE LockHandle)
     KIRQL OldIrql = LockHandle->OldIrql;
     KSPIN_LOCK Last = (KSPIN_LOCK)Node;
 
+    PKSPIN_LOCK_QUEUE Next = __atomic_load_n(&Node->Next, __ATOMIC_ACQUIRE);
+
     if (__builtin_expect(KprcbThread.IrqlAndHeldCount == KPRCB_ONE_LOCK_AT_DISPATCH &&
                              KprcbThread.Held[0] == (PVOID)((ULONG_PTR)Node | 1) && Pcr != NULL &&
                              OldIrql == KprcbThread.RaisedFrom[DISPATCH_LEVEL] &&
-                             __atomic_load_n(&Node->Next, __ATOMIC_RELAXED) == NULL &&
-                             __atomic_compare_exchange_n(SpinLock, &Last, 0, 0, __ATOMIC_RELEASE, __ATOMIC_RELAXED),
+                             (Next != NULL ||
+                              __atomic_compare_exchange_n(SpinLock, &Last, 0, 0, __ATOMIC_RELEASE, __ATOMIC_RELAXED)),
                          1)) {
+        if (Next != NULL) {
+            __atomic_store_n(&Next->Lock, (PKSPIN_LOCK)((ULONG_PTR)SpinLock | LOCK_QUEUE_OWNER), __ATOMIC_RELEASE);
+        }
         __atomic_store_n(&KprcbThread.IrqlAndHeldCount, OldIrql, __ATOMIC_RELAXED);
         __atomic_signal_fence(__ATOMIC_SEQ_CST);
         __atomic_store_n(&Pcr->ResidentIrql, OldIrql, __ATOMIC_RELEASE);

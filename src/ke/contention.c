@@ -13,9 +13,10 @@
  * A heuristic: nothing rests on it. Every sleep is bounded, and slots may be shared by locks.
  *
  *   Worker     compare-exchange by whoever becomes it                     read by those who wait for the lock
- *   Next       NULL -> thread by compare-exchange, -> NULL by that thread
+ *   Next       NULL or reserved -> thread by compare-exchange; -> reserved, or NULL if nobody rests, by that thread
+ *   Resting    read-modify-write by the others
  *   Sequence   incremented by the next as it becomes the worker; the others sleep on it
- *   KiTokenSleepers (owner.c)   threads that sleep for a processor
+ *   KiSleepers  (owner.c) threads that sleep for a processor, or here
  *
  * All relaxed: they order nothing. Tests: tests/stress/stress_queuedlock.c. Benchmarks: qspin.over8, qspin.over32, qspin.overcpu.
  */
@@ -24,13 +25,14 @@
 #define KI_SLOTS 64
 #define KI_WAITS 8
 #define KI_HOT_PART 3            /* a lock is hot for a thread that spends one part in so many of its time waiting for it */
-#define KI_TURN 200000           /* ns that a worker works alone */
+#define KI_TURN 100000           /* ns that a worker works alone */
 #define KI_LONGEST_REST 10000000 /* ns */
 
 typedef struct _KI_SLOT {
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) PKTHREAD volatile Worker;
     PKTHREAD volatile Next;
     ULONG volatile Sequence;
+    ULONG volatile Resting;
 } KI_SLOT, *PKI_SLOT;
 
 static KI_SLOT KiSlots[KI_SLOTS];
@@ -43,7 +45,7 @@ static PKI_SLOT KiSlotOf(const volatile VOID *Lock)
 
 ULONGLONG KiBeginWait(KPRCB_THREAD_BLOCK *Block)
 {
-    BOOLEAN Outnumbered = KiMachine.Crowded || __atomic_load_n(&KiTokenSleepers, __ATOMIC_RELAXED) != 0;
+    BOOLEAN Outnumbered = KiMachine.Crowded || __atomic_load_n(&KiSleepers, __ATOMIC_RELAXED) != 0;
 
     return Outnumbered && Block->Thread->Kind != KiMachineThread ? HalMonotonicTime() : 0;
 }
@@ -80,32 +82,50 @@ VOID KiEndWait(KPRCB_THREAD_BLOCK *Block, const volatile VOID *Lock, ULONGLONG B
     Thread->FirstWait = Now;
 }
 
+/* Next, while the one that was woken for it is on its way: a worker that rests now must not step in. */
+#define KI_RESERVED ((PKTHREAD)KiSlots)
+
+static BOOLEAN KiBecomeNext(PKTHREAD Thread, PKI_SLOT Slot, PKTHREAD Before)
+{
+    return __atomic_compare_exchange_n(&Slot->Next, &Before, Thread, FALSE, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
 /* Sleeps for a turn and becomes the worker. */
 static VOID KiRestAsNext(PKTHREAD Thread, PKI_SLOT Slot)
 {
     ULONG volatile Nothing = 0;
+    BOOLEAN Others;
 
     HalPark(&Nothing, 0, KI_TURN);
+    Others = __atomic_load_n(&Slot->Resting, __ATOMIC_RELAXED) != 0;
     __atomic_store_n(&Slot->Worker, Thread, __ATOMIC_RELAXED);
-    __atomic_store_n(&Slot->Next, NULL, __ATOMIC_RELAXED);
+    __atomic_store_n(&Slot->Next, Others ? KI_RESERVED : NULL, __ATOMIC_RELAXED);
     __atomic_fetch_add(&Slot->Sequence, 1, __ATOMIC_RELAXED);
     HalWake(&Slot->Sequence, 1);
+}
+
+static VOID KiRest(PKTHREAD Thread, PKI_SLOT Slot)
+{
+    ULONG Sequence = __atomic_load_n(&Slot->Sequence, __ATOMIC_RELAXED);
+
+    if (!KiBecomeNext(Thread, Slot, NULL)) {
+        __atomic_fetch_add(&Slot->Resting, 1, __ATOMIC_RELAXED);
+        HalPark(&Slot->Sequence, Sequence, KI_LONGEST_REST);
+        __atomic_fetch_sub(&Slot->Resting, 1, __ATOMIC_RELAXED);
+        if (!KiBecomeNext(Thread, Slot, KI_RESERVED) && !KiBecomeNext(Thread, Slot, NULL)) {
+            return;
+        }
+    }
+    KiRestAsNext(Thread, Slot);
 }
 
 VOID KiRestFromLock(KPRCB_THREAD_BLOCK *Block)
 {
     PKTHREAD Thread = Block->Thread;
     PKI_SLOT Slot = KiSlotOf(Thread->RestFrom);
-    PKTHREAD Nobody = NULL;
-    ULONG Sequence = __atomic_load_n(&Slot->Sequence, __ATOMIC_RELAXED);
 
     Thread->RestFrom = NULL;
-    if (!__atomic_compare_exchange_n(&Slot->Next, &Nobody, Thread, FALSE, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-        HalPark(&Slot->Sequence, Sequence, KI_LONGEST_REST);
-        Nobody = NULL;
-        if (!__atomic_compare_exchange_n(&Slot->Next, &Nobody, Thread, FALSE, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-            return;
-        }
-    }
-    KiRestAsNext(Thread, Slot);
+    __atomic_fetch_add(&KiSleepers, 1, __ATOMIC_RELAXED);
+    KiRest(Thread, Slot);
+    __atomic_fetch_sub(&KiSleepers, 1, __ATOMIC_RELAXED);
 }

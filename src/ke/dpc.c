@@ -116,6 +116,7 @@ BOOLEAN KeInsertQueueDpc(PRKDPC Dpc, PVOID SystemArgument1, PVOID SystemArgument
     UCHAR Importance;
     PKPCR Target;
 
+    KiFetchDpc(Dpc);
     KiCheckDpc(Dpc);
     OldIrql = Block->Irql < DISPATCH_LEVEL ? KeRaiseIrqlToDpcLevel() : Block->Irql;
     Number = __atomic_load_n(&Dpc->Number, __ATOMIC_RELAXED);
@@ -197,32 +198,43 @@ static VOID KiRunDpc(KPRCB_THREAD_BLOCK *Block, PKDPC_DATA Data, PKI_DPC_CALL Ca
     }
 }
 
-/* Runs DPCs until the queue is empty. */
+/* Takes the first DPC, from the inbox too if the list is empty. */
+static BOOLEAN KiTakeNext(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr, PKDPC_DATA Data, PKI_DPC_CALL Call)
+{
+    BOOLEAN Taken;
+
+    KiMaskInterrupts(Block);
+    KiAcquireInternalLock(&Data->DpcLock);
+    if (Data->DpcList.ListHead.Next == NULL) {
+        KiEmptyInbox(Pcr, Data);
+    }
+    Taken = KiTakeDpc(Data, Call);
+    KiReleaseInternalLock(&Data->DpcLock);
+    KiUnmaskInterrupts(Block);
+    return Taken;
+}
+
+/*
+ * Runs DPCs until the queue is empty. While the list is not, the inbox and Request are left alone but for the poll: each look at the inbox costs the
+ * next poster a cache line.
+ */
 static VOID KiDrainDpcs(KPRCB_THREAD_BLOCK *Block)
 {
     PKPCR Pcr = Block->Pcr;
     PKDPC_DATA Data = &Pcr->PrcbData.DpcData[DPC_NORMAL];
+    KI_DPC_CALL Call;
 
     for (;;) {
-        KI_DPC_CALL Call;
-        BOOLEAN Taken;
-
-        /* Before the look at the inbox: whoever posts later sets the bit again. */
-        if ((__atomic_load_n(&Pcr->Request, __ATOMIC_RELAXED) & (KPCR_REQUEST_DISPATCH | KPCR_REQUEST_LAZY)) != 0) {
-            __atomic_fetch_and(&Pcr->Request, ~(ULONG)(KPCR_REQUEST_DISPATCH | KPCR_REQUEST_LAZY), __ATOMIC_SEQ_CST);
+        if (__atomic_load_n(&Data->DpcQueueDepth, __ATOMIC_ACQUIRE) == 0) {
+            /* Before the look at the inbox: whoever posts later sets the bit again. */
+            if ((__atomic_load_n(&Pcr->Request, __ATOMIC_RELAXED) & (KPCR_REQUEST_DISPATCH | KPCR_REQUEST_LAZY)) != 0) {
+                __atomic_fetch_and(&Pcr->Request, ~(ULONG)(KPCR_REQUEST_DISPATCH | KPCR_REQUEST_LAZY), __ATOMIC_SEQ_CST);
+            }
+            if (!KiDpcsQueued(Pcr)) {
+                return;
+            }
         }
-        if (!KiDpcsQueued(Pcr)) {
-            return;
-        }
-        KiMaskInterrupts(Block);
-        KiAcquireInternalLock(&Data->DpcLock);
-        if (Data->DpcList.ListHead.Next == NULL) {
-            KiEmptyInbox(Pcr, Data);
-        }
-        Taken = KiTakeDpc(Data, &Call);
-        KiReleaseInternalLock(&Data->DpcLock);
-        KiUnmaskInterrupts(Block);
-        if (Taken) {
+        if (KiTakeNext(Block, Pcr, Data, &Call)) {
             KiRunDpc(Block, Data, &Call);
             KiPoll(Block);
         }

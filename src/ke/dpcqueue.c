@@ -84,6 +84,11 @@ BOOLEAN KiInboxFilled(PKPCR Pcr)
     return KiInboxPointer(__atomic_load_n(&Pcr->DpcInbox, __ATOMIC_ACQUIRE)) != NULL;
 }
 
+VOID KiFetchInbox(PKPCR Pcr)
+{
+    KiFetchDpc(KiInboxPointer(__atomic_load_n(&Pcr->DpcInbox, __ATOMIC_RELAXED)));
+}
+
 VOID KiListDpc(PKDPC_DATA Data, PKDPC Dpc, BOOLEAN ToHead)
 {
     PSINGLE_LIST_ENTRY Entry = (PSINGLE_LIST_ENTRY)&Dpc->DpcListEntry;
@@ -114,8 +119,10 @@ VOID KiEmptyInbox(PKPCR Pcr, PKDPC_DATA Data)
     __atomic_store_n(&Data->DpcQueueDepth, Data->DpcQueueDepth + 1, __ATOMIC_RELAXED);
     Dpc = KiInboxPointer(__atomic_fetch_and(&Pcr->DpcInbox, KI_INBOX_WATCHED, __ATOMIC_SEQ_CST));
     while (Dpc != NULL) {
-        HalPrefetchForWrite(Dpc);
-        ULONG_PTR Link = (ULONG_PTR)Dpc->DpcListEntry.Next;
+        ULONG_PTR Link;
+
+        KiFetchDpc(Dpc);
+        Link = (ULONG_PTR)Dpc->DpcListEntry.Next;
 
         Dpc->DpcListEntry.Next = (PSINGLE_LIST_ENTRY)((ULONG_PTR)Oldest | (Link & KI_TO_HEAD));
         Oldest = Dpc;

@@ -13,6 +13,13 @@ typedef struct _KI_DPC_CALL {
     PVOID Argument2;
 } KI_DPC_CALL, *PKI_DPC_CALL;
 
+/* Begins to fetch a DPC, which may straddle two cache lines, for writing. */
+static inline VOID KiFetchDpc(PKDPC Dpc)
+{
+    HalPrefetchForWrite(Dpc);
+    HalPrefetchForWrite((PUCHAR)Dpc + sizeof(*Dpc) - 1);
+}
+
 /* Marks a DPC as queued in Data. FALSE: it is queued already. The caller fills its arguments and links it. */
 BOOLEAN KiClaimDpc(PKDPC Dpc, PKDPC_DATA Data);
 /* Links a claimed DPC into the inbox. */

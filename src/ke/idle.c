@@ -44,6 +44,7 @@ static BOOLEAN KiSpinIdly(PKPCR Pcr)
     do {
         for (ULONG Step = 0; Step < KI_IDLE_STEPS; Step += 1) {
             if (KiIsAsked(Pcr)) {
+                KiFetchInbox(Pcr);
                 return TRUE;
             }
             if (Step % KI_LOOKS_A_PAUSE == 0) {

@@ -112,6 +112,9 @@ VOID KiLowerBelowDispatch(KPRCB_THREAD_BLOCK *Block, KIRQL NewIrql, BOOLEAN Lazi
     } else {
         KiServePending(Block);
     }
+    if (Block->Thread->RestFrom != NULL) {
+        Pcr->OwnerRun = 0; /* it will not come back soon: who waits for the processor is woken */
+    }
     KiLetGoProcessor(Block, NewIrql);
     KiLookAgain(Block, Pcr, Lazily ? KI_URGENT : KI_PENDING);
     if (Block->Thread->RestFrom != NULL) {

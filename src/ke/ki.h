@@ -139,8 +139,8 @@ VOID KiResignBias(KPRCB_THREAD_BLOCK *Block);
 /* Ends the calling thread's residency, if it has one; waits for the owner of the processor. IRQL < DISPATCH_LEVEL. */
 VOID KiEndResidency(KPRCB_THREAD_BLOCK *Block);
 
-/* Threads that sleep because all processors of their affinity are owned. */
-extern ULONG volatile KiTokenSleepers;
+/* Threads that sleep because all processors of their affinity are owned, or rest from a hot lock. */
+extern ULONG volatile KiSleepers;
 
 /* --- contention.c: hot locks --- */
 
@@ -232,6 +232,8 @@ BOOLEAN KiDpcsIdle(PKPCR Pcr);
 VOID KiWatchInbox(PKPCR Pcr);
 VOID KiUnwatchInbox(PKPCR Pcr);
 BOOLEAN KiInboxFilled(PKPCR Pcr);
+/* Begins to fetch the DPC that was posted last. */
+VOID KiFetchInbox(PKPCR Pcr);
 /* Moves what came by the inbox to the list. DpcLock held. */
 VOID KiEmptyInbox(PKPCR Pcr, PKDPC_DATA Data);
 /* Brings DpcRequestRate up to date. DpcLock held. */

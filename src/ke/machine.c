@@ -24,7 +24,7 @@ static VOID KiForkChild(VOID)
     KiAbandonCatches();
     KiAbandonCalls();
     KiAbandonWatches();
-    KiTokenSleepers = 0;
+    KiSleepers = 0;
     KiMachine = (KI_MACHINE){0};
     KiIdleHandles = NULL;
 }

@@ -44,14 +44,14 @@
 #define KI_LONGEST_BIAS_RUN (1u << 20)
 #define KI_NO_BIAS 0xFFFFFFFF
 #define KI_TOKEN_SPINS 40
-#define KI_TOKEN_SLEEP 1000000         /* ns, the first time; it doubles */
-#define KI_LONGEST_TOKEN_SLEEP 8000000 /* ns */
+#define KI_TOKEN_SLEEP 250000          /* ns, the first time; it doubles */
+#define KI_LONGEST_TOKEN_SLEEP 4000000 /* ns */
 #define KI_SCAN_LIMIT 64       /* processors looked at in one search */
 
 /* A thread that has taken a processor this often in a row will likely do so again: its releases wake nobody. */
 #define KI_POLITE_RUN 8
 
-ULONG volatile KiTokenSleepers;
+ULONG volatile KiSleepers;
 
 static BOOLEAN KiTryToken(PKTHREAD Thread, PKPCR Pcr)
 {
@@ -313,9 +313,9 @@ static BOOLEAN KiSleepForToken(PKTHREAD Thread, PKPCR Home, ULONGLONG Timeout)
     __atomic_fetch_add(&Home->TokenWaiters, 1, __ATOMIC_SEQ_CST);
     Taken = KiTryToken(Thread, Home);
     if (!Taken) {
-        __atomic_fetch_add(&KiTokenSleepers, 1, __ATOMIC_RELAXED);
+        __atomic_fetch_add(&KiSleepers, 1, __ATOMIC_RELAXED);
         HalPark(&Home->TokenSequence, Sequence, Timeout);
-        __atomic_fetch_sub(&KiTokenSleepers, 1, __ATOMIC_RELAXED);
+        __atomic_fetch_sub(&KiSleepers, 1, __ATOMIC_RELAXED);
     }
     __atomic_store_n(&Home->TokenWaking, 0, __ATOMIC_SEQ_CST);
     __atomic_fetch_sub(&Home->TokenWaiters, 1, __ATOMIC_SEQ_CST);
@@ -332,9 +332,9 @@ static BOOLEAN KiSleepAsHeir(PKTHREAD Thread, PKPCR Home, ULONGLONG Timeout)
     if (!__atomic_compare_exchange_n(&Home->TokenHeir, &Nobody, Thread, FALSE, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
         return FALSE;
     }
-    __atomic_fetch_add(&KiTokenSleepers, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&KiSleepers, 1, __ATOMIC_RELAXED);
     HalPark(&Thread->Inherited, 0, Timeout);
-    __atomic_fetch_sub(&KiTokenSleepers, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_sub(&KiSleepers, 1, __ATOMIC_RELAXED);
     if (__atomic_compare_exchange_n(&Home->TokenHeir, &Self, NULL, FALSE, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
         return FALSE;
     }

@@ -58,14 +58,12 @@ static VOID KiAwaitTurn(PKSPIN_LOCK_QUEUE Node, BOOLEAN Holding)
     KiEndSpin(&Spin);
 }
 
-VOID KfJoinSpinLockQueue(PKSPIN_LOCK SpinLock, PKSPIN_LOCK_QUEUE Node, PKSPIN_LOCK_QUEUE Before)
+VOID KfAwaitSpinLockQueue(PKSPIN_LOCK_QUEUE Node)
 {
     ULONGLONG Begin = KiBeginWait(&KprcbThread);
 
-    __atomic_store_n(&Node->Lock, KiFlagLock(SpinLock, LOCK_QUEUE_WAIT), __ATOMIC_RELAXED);
-    __atomic_store_n(&Before->Next, Node, __ATOMIC_RELEASE);
     KiAwaitTurn(Node, FALSE);
-    KiEndWait(&KprcbThread, SpinLock, Begin);
+    KiEndWait(&KprcbThread, KiNodeLock(Node), Begin);
 }
 
 /* Says OWNER from the start: nobody else looks at Lock before the node is linked. */
@@ -77,7 +75,7 @@ static inline VOID KiEnqueue(PKSPIN_LOCK SpinLock, PKSPIN_LOCK_QUEUE Node)
     __atomic_store_n(&Node->Lock, KiFlagLock(SpinLock, LOCK_QUEUE_OWNER), __ATOMIC_RELAXED);
     Before = (PKSPIN_LOCK_QUEUE)__atomic_exchange_n(SpinLock, (KSPIN_LOCK)Node, __ATOMIC_ACQ_REL);
     if (__builtin_expect(Before != NULL, 0)) {
-        KfJoinSpinLockQueue(SpinLock, Node, Before);
+        KprcbJoinSpinLockQueue(SpinLock, Node, Before);
     }
 }
 
