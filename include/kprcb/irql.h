@@ -177,6 +177,20 @@ FORCEINLINE KIRQL KeRaiseIrqlToSynchLevel(VOID)
     return KfRaiseIrql(SYNCH_LEVEL);
 }
 
+/*
+ * HalRequestSoftwareInterrupt (HAL). Pends a software interrupt, and takes it at once if the level allows. DISPATCH_LEVEL: the DPCs of the
+ * current processor run on the way below DISPATCH_LEVEL. APC_LEVEL: what the APC layer has registered runs, at APC_LEVEL, on the
+ * calling thread's way below APC_LEVEL; without one, nothing. Any IRQL. Another level: bug check INVALID_SOFTWARE_INTERRUPT.
+ */
+KPRCB_API VOID HalRequestSoftwareInterrupt(KIRQL RequestIrql);
+
+/*
+ * HalClearSoftwareInterrupt (HAL). Takes the request back, if it is still pending: the calling thread's for APC_LEVEL; the current
+ * processor's for DISPATCH_LEVEL, at or above DISPATCH_LEVEL and unless DPCs are queued. Any IRQL. Another level: bug check
+ * INVALID_SOFTWARE_INTERRUPT.
+ */
+KPRCB_API VOID HalClearSoftwareInterrupt(KIRQL RequestIrql);
+
 #ifdef __cplusplus
 }
 #endif

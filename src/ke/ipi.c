@@ -87,6 +87,9 @@ BOOLEAN KiServiceIpi(KPRCB_THREAD_BLOCK *Block)
         return FALSE;
     }
     Prcb->InterruptCount += 1;
+    if ((Summary & IPI_APC) != 0) {
+        KiRequestApcInterrupt(Block);
+    }
     if ((Summary & IPI_DPC) != 0) {
         Block->Fast = NULL;
         __atomic_fetch_or(&Pcr->Request, KPCR_REQUEST_DISPATCH, __ATOMIC_SEQ_CST);

@@ -123,6 +123,9 @@ VOID KiLowerBelowDispatch(KPRCB_THREAD_BLOCK *Block, KIRQL NewIrql, BOOLEAN Lazi
     if (Block->Thread->MovePending) {
         KiMoveThread(Block);
     }
+    if (NewIrql < APC_LEVEL && Block->Thread->ApcInterrupt) {
+        KiTakeApcInterrupt(Block);
+    }
 }
 
 VOID KfLowerIrqlPending(PKPCR Pcr)
@@ -151,6 +154,9 @@ static VOID KiSetIrql(KPRCB_THREAD_BLOCK *Block, KIRQL NewIrql)
             Block->RaisedFrom[NewIrql] = OldIrql;
         }
         Block->Irql = NewIrql;
+        if (NewIrql < APC_LEVEL && Block->Thread->ApcInterrupt) {
+            KiTakeApcInterrupt(Block);
+        }
     }
 }
 

@@ -70,6 +70,7 @@ typedef struct _KTHREAD {
     UCHAR Kind;
     BOOLEAN MovePending;        /* the affinity changed at DISPATCH_LEVEL */
     BOOLEAN SystemAffinityActive;
+    BOOLEAN volatile ApcInterrupt; /* an APC_LEVEL software interrupt is pending */
     GROUP_AFFINITY UserAffinity;
     GROUP_AFFINITY SystemAffinity;
     PKPCR Residence;            /* the processor of which it is, or was until displaced, the resident */
@@ -191,6 +192,17 @@ static inline VOID KiUnmaskInterrupts(KPRCB_THREAD_BLOCK *Block)
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     Block->Masked -= 1;
 }
+
+/* --- softint.c --- */
+
+typedef VOID KI_SOFTWARE_INTERRUPT(VOID);
+
+/* What an APC_LEVEL software interrupt runs, at APC_LEVEL. NULL: nothing. */
+VOID KiSetApcInterrupt(KI_SOFTWARE_INTERRUPT *Routine);
+/* Pends one for the calling thread. */
+VOID KiRequestApcInterrupt(KPRCB_THREAD_BLOCK *Block);
+/* Takes it. IRQL < APC_LEVEL. */
+VOID KiTakeApcInterrupt(KPRCB_THREAD_BLOCK *Block);
 
 /* --- spin.c --- */
 
