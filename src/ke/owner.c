@@ -33,8 +33,9 @@
  * A displaced resident may be anywhere between its load of Fast and its store to ResidentIrql, for any time. Until it has noticed
  * (StaleResidents), REVOKED stays set, so whatever it stores it finds REVOKED.
  *
- * Waiters sleep on TokenSequence at most a millisecond at a time and then look for any free processor of their affinity: the
- * owner of their home may be spinning at DISPATCH_LEVEL for them. Deviation: NT would have preempted the waiter instead.
+ * Waiters sleep a few milliseconds at most at a time and then look for any free processor of their affinity: the owner of their home
+ * may be spinning at DISPATCH_LEVEL for them. One that has slept once in vain becomes the heir of its home, to whom the next
+ * release hands the token. Deviation: NT would have preempted the waiter instead.
  *
  * Tests: tests/ke/test_owner.c, tests/stress/stress_owner.c.
  */
@@ -46,7 +47,7 @@
 #define KI_TOKEN_SPINS 40
 #define KI_TOKEN_SLEEP 250000          /* ns, the first time; it doubles */
 #define KI_LONGEST_TOKEN_SLEEP 4000000 /* ns */
-#define KI_SCAN_LIMIT 64       /* processors looked at in one search */
+#define KI_SCAN_LIMIT 64               /* processors looked at in one search */
 
 /* A thread that has taken a processor this often in a row will likely do so again: its releases wake nobody. */
 #define KI_POLITE_RUN 8
@@ -129,7 +130,7 @@ static BOOLEAN KiRevokeBias(PKPCR Pcr)
     return !KiResidentIsAbove(Pcr);
 }
 
-/* The token is held: waits for a resident that is above, then counts and publishes the new owner. */
+/* The token is held and the resident below DISPATCH_LEVEL: the thread is the owner. */
 static VOID KiFinishTake(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
 {
     PKTHREAD Thread = Block->Thread;
@@ -137,29 +138,24 @@ static VOID KiFinishTake(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
     Block->Pcr = Pcr;
     Pcr->OwnerRun = Pcr->LastOwner == Thread ? Pcr->OwnerRun + 1 : 0;
     Pcr->LastOwner = Thread;
-    Pcr->PrcbData.CurrentThread = Thread;
+    __atomic_store_n(&Pcr->PrcbData.CurrentThread, Thread, __ATOMIC_RELAXED);
     __atomic_store_n(&Pcr->Irql, DISPATCH_LEVEL, __ATOMIC_RELAXED);
 }
 
-/* Waits until the resident is below DISPATCH_LEVEL: for ever, or about a millisecond, and then FALSE. */
-static BOOLEAN KiAwaitResident(PKPCR Pcr, BOOLEAN ForEver)
+/* Waits a while for the resident to go below DISPATCH_LEVEL. */
+static BOOLEAN KiAwaitResident(PKPCR Pcr, PKI_SPIN Spin)
 {
-    KI_SPIN Spin = {.Reason = "the resident of a processor to lower its IRQL", .Object = Pcr, .Holding = TRUE};
-    BOOLEAN Slept = FALSE;
     ULONG Seen;
 
-    while ((Seen = __atomic_load_n(&Pcr->ResidentIrql, __ATOMIC_ACQUIRE)) >= DISPATCH_LEVEL && (ForEver || !Slept)) {
-        if (Spin.Steps < KI_TOKEN_SPINS) {
-            Spin.Steps += 1;
-            HalPause();
-        } else {
-            HalPark(&Pcr->ResidentIrql, Seen, KI_TOKEN_SLEEP);
-            KiSpinSlept(&Spin);
-            Slept = TRUE;
-        }
+    for (ULONG Pause = 0; Pause < KI_TOKEN_SPINS && KiResidentIsAbove(Pcr); Pause += 1) {
+        HalPause();
     }
-    KiEndSpin(&Spin);
-    return Seen < DISPATCH_LEVEL;
+    Seen = __atomic_load_n(&Pcr->ResidentIrql, __ATOMIC_ACQUIRE);
+    if (Seen >= DISPATCH_LEVEL) {
+        HalPark(&Pcr->ResidentIrql, Seen, KI_TOKEN_SLEEP);
+        KiSpinSlept(Spin);
+    }
+    return !KiResidentIsAbove(Pcr);
 }
 
 /* A thread that was displaced from its residence notices. */
@@ -224,6 +220,7 @@ static VOID KiRegainBias(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
 
     if (Pcr->Resident != Thread || Pcr->OwnerRun < Thread->BiasThreshold ||
         __atomic_load_n(&Pcr->TokenWaiters, __ATOMIC_RELAXED) != 0 ||
+        __atomic_load_n(&Pcr->TokenHeir, __ATOMIC_RELAXED) != NULL ||
         __atomic_load_n(&Pcr->StaleResidents, __ATOMIC_ACQUIRE) != 0) {
         return;
     }
@@ -406,8 +403,9 @@ static VOID KiTakeSlowly(KPRCB_THREAD_BLOCK *Block, PKPCR Home, const GROUP_AFFI
 {
     PKTHREAD Thread = Block->Thread;
     PKPCR Pcr = KiTryToken(Thread, Home) ? Home : KiTakeToken(Thread, Home, Affinity);
+    KI_SPIN Spin = {.Reason = "the resident of a processor to lower its IRQL", .Object = Pcr, .Holding = TRUE};
 
-    while (Pcr->Resident != NULL && !KiRevokeBias(Pcr) && !KiAwaitResident(Pcr, Affinity == NULL)) {
+    while (Pcr->Resident != NULL && !KiRevokeBias(Pcr) && !KiAwaitResident(Pcr, &Spin)) {
         PKPCR Other = KiFindInstead(Thread, Pcr, Affinity);
 
         if (Other != NULL) {
@@ -415,6 +413,7 @@ static VOID KiTakeSlowly(KPRCB_THREAD_BLOCK *Block, PKPCR Home, const GROUP_AFFI
             Pcr = Other;
         }
     }
+    KiEndSpin(&Spin);
     KiFinishTake(Block, Pcr);
     KiRegainBias(Block, Pcr);
 }
@@ -451,7 +450,8 @@ VOID KiLetGoProcessor(KPRCB_THREAD_BLOCK *Block, KIRQL NewIrql)
     if (__atomic_load_n(&Pcr->Owner, __ATOMIC_RELAXED) == Thread) {
         PKTHREAD Resident = Pcr->Resident;
 
-        Pcr->PrcbData.CurrentThread = Resident != NULL ? Resident : Pcr->PrcbData.IdleThread;
+        __atomic_store_n(&Pcr->PrcbData.CurrentThread, Resident != NULL ? Resident : Pcr->PrcbData.IdleThread,
+                         __ATOMIC_RELAXED);
         __atomic_store_n(&Pcr->Irql, PASSIVE_LEVEL, __ATOMIC_RELAXED);
         KiFreeToken(Pcr);
         return;
