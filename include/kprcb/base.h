@@ -156,7 +156,7 @@ typedef struct _GROUP_AFFINITY {
 #define FIELD_OFFSET(type, field) ((LONG)offsetof(type, field))
 #endif
 #ifndef CONTAINING_RECORD
-#define CONTAINING_RECORD(address, type, field) ((type *)((CHAR *)(address) - offsetof(type, field)))
+#define CONTAINING_RECORD(address, type, field) ((type *)((CHAR *)(address)-offsetof(type, field)))
 #endif
 #ifndef ARRAYSIZE
 #define ARRAYSIZE(array) (sizeof(array) / sizeof((array)[0]))
@@ -200,7 +200,8 @@ typedef struct _GROUP_AFFINITY {
 
 KPRCB_STATIC_ASSERT(sizeof(LONG) == 4 && sizeof(ULONG) == 4, "LONG and ULONG have 32 bits");
 KPRCB_STATIC_ASSERT(sizeof(WCHAR) == 2, "WCHAR has 16 bits");
-KPRCB_STATIC_ASSERT(sizeof(LARGE_INTEGER) == 8 && __alignof__(LARGE_INTEGER) == 8, "LARGE_INTEGER as the WDK lays it out");
+KPRCB_STATIC_ASSERT(sizeof(LARGE_INTEGER) == 8 && __alignof__(LARGE_INTEGER) == 8,
+                    "LARGE_INTEGER as the WDK lays it out");
 KPRCB_STATIC_ASSERT(sizeof(PROCESSOR_NUMBER) == 4, "PROCESSOR_NUMBER as the WDK lays it out");
 KPRCB_STATIC_ASSERT(sizeof(GROUP_AFFINITY) == sizeof(void *) + 8, "GROUP_AFFINITY as the WDK lays it out");
 

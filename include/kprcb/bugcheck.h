@@ -1,8 +1,8 @@
 /*
  * bugcheck.h - KeBugCheck, its codes, and catching one in a test.
  *
- * A bug check that nobody catches writes a report to stderr (code, its name, the four parameters, processor, IRQL, thread,
- * locks held, stack) and calls abort().
+ * A bug check that nobody catches writes a report to stderr (code, its name, the four parameters, processor, IRQL,
+ * thread, locks held, stack) and calls abort().
  */
 #ifndef KPRCB_BUGCHECK_H
 #define KPRCB_BUGCHECK_H
@@ -36,9 +36,9 @@ typedef struct _KPRCB_BUGCHECK {
 } KPRCB_BUGCHECK;
 
 /*
- * KeBugCheckEx (WDK: same). Does not return to its caller: goes to the innermost KprcbCatchBugCheck of this thread. On a
- * thread without one, what it runs for the machine (a DPC, an IPI worker) is dropped, and the bug check goes to the catcher entered
- * last on any thread. Without a catcher, or anything to drop: reports and aborts. Any IRQL.
+ * KeBugCheckEx (WDK: same). Does not return to its caller: goes to the innermost KprcbCatchBugCheck of this thread.
+ * On a thread without one, what it runs for the machine (a DPC, an IPI worker) is dropped, and the bug check goes to
+ * the catcher entered last on any thread. Without a catcher, or anything to drop: reports and aborts. Any IRQL.
  */
 KPRCB_API DECLSPEC_NORETURN VOID KeBugCheckEx(ULONG BugCheckCode, ULONG_PTR BugCheckParameter1,
                                               ULONG_PTR BugCheckParameter2, ULONG_PTR BugCheckParameter3,
@@ -48,12 +48,12 @@ KPRCB_API DECLSPEC_NORETURN VOID KeBugCheckEx(ULONG BugCheckCode, ULONG_PTR BugC
 KPRCB_API DECLSPEC_NORETURN VOID KeBugCheck(ULONG BugCheckCode);
 
 /*
- * KprcbCatchBugCheck: runs Routine(Context). FALSE: it returned. TRUE: it bug checked, or a thread without a catcher did
- * while it ran; *Result (may be NULL) has the code and parameters. Then the caller's IRQL is what it was, the locks that the
- * unwound thread had taken since are released and named on stderr, and its processor is let go.
+ * KprcbCatchBugCheck: runs Routine(Context). FALSE: it returned. TRUE: it bug checked, or a thread without a catcher
+ * did while it ran; *Result (may be NULL) has the code and parameters. Then the caller's IRQL is what it was, the
+ * locks that the unwound thread had taken since are released and named on stderr, and its processor is let go.
  *
- * Routine is left by longjmp: what it allocated stays allocated. A bug check of another thread ends Routine when Routine
- * waits or spins in the library, or when it returns. IRQL < DISPATCH_LEVEL. Calls nest.
+ * Routine is left by longjmp: what it allocated stays allocated. A bug check of another thread ends Routine when
+ * Routine waits or spins in the library, or when it returns. IRQL < DISPATCH_LEVEL. Calls nest.
  */
 KPRCB_API BOOLEAN KprcbCatchBugCheck(VOID (*Routine)(PVOID), PVOID Context, KPRCB_BUGCHECK *Result);
 
@@ -61,9 +61,9 @@ KPRCB_API BOOLEAN KprcbCatchBugCheck(VOID (*Routine)(PVOID), PVOID Context, KPRC
 KPRCB_API const char *KprcbBugCheckName(ULONG Code);
 
 /*
- * KprcbSetHangReport: a spin or a wait of the library that makes no progress for Milliseconds writes who waits for what and
- * who holds it to stderr, and again each time the period doubles. 0: never. The default is 10,000, or what the environment
- * variable KPRCB_HANG_REPORT says. Any IRQL.
+ * KprcbSetHangReport: a spin or a wait of the library that makes no progress for Milliseconds writes who waits for
+ * what and who holds it to stderr, and again each time the period doubles. 0: never. The default is 10,000, or what
+ * the environment variable KPRCB_HANG_REPORT says. Any IRQL.
  */
 KPRCB_API VOID KprcbSetHangReport(ULONG Milliseconds);
 

@@ -1,9 +1,9 @@
 /*
  * dpc.h - KDPC: deferred procedure calls.
  *
- * A DPC waits in the queue of one processor and runs there at DISPATCH_LEVEL, on whatever thread owns the processor: on the
- * way down to below DISPATCH_LEVEL, or on the idle thread if nobody owns it. It leaves the queue before its routine starts, so
- * the routine may queue it again, free it, or find it running on another processor.
+ * A DPC waits in the queue of one processor and runs there at DISPATCH_LEVEL, on whatever thread owns the processor:
+ * on the way down to below DISPATCH_LEVEL, or on the idle thread if nobody owns it. It leaves the queue before its
+ * routine starts, so the routine may queue it again, free it, or find it running on another processor.
  */
 #ifndef KPRCB_DPC_H
 #define KPRCB_DPC_H
@@ -14,12 +14,7 @@
 extern "C" {
 #endif
 
-typedef enum _KDPC_IMPORTANCE {
-    LowImportance,
-    MediumImportance,
-    HighImportance,
-    MediumHighImportance
-} KDPC_IMPORTANCE;
+typedef enum _KDPC_IMPORTANCE { LowImportance, MediumImportance, HighImportance, MediumHighImportance } KDPC_IMPORTANCE;
 
 typedef VOID KDEFERRED_ROUTINE(struct _KDPC *Dpc, PVOID DeferredContext, PVOID SystemArgument1, PVOID SystemArgument2);
 typedef KDEFERRED_ROUTINE *PKDEFERRED_ROUTINE;
@@ -57,21 +52,21 @@ typedef struct _KDPC {
 KPRCB_STATIC_ASSERT(sizeof(KDPC) == (sizeof(void *) == 8 ? 64 : 32), "KDPC as the WDK lays it out");
 
 /*
- * KeInitializeDpc (WDK: same). Not queued, medium importance, no target: the processor that inserts. Any IRQL. Never on a
- * queued DPC.
+ * KeInitializeDpc (WDK: same). Not queued, medium importance, no target: the processor that inserts. Any IRQL. Never
+ * on a queued DPC.
  */
 KPRCB_API VOID KeInitializeDpc(PRKDPC Dpc, PKDEFERRED_ROUTINE DeferredRoutine, PVOID DeferredContext);
 
 /*
- * KeSetImportanceDpc (WDK: same). For the inserts that follow. High: to the head, run now. MediumHigh: to the tail, run now,
- * on a remote target too. Medium: to the tail, run now if local. Low: to the tail, run when the depth of the queue exceeds
- * MaximumDpcQueueDepth, the request rate is under MinimumDpcRate, or by the next clock tick. Any IRQL.
+ * KeSetImportanceDpc (WDK: same). For the inserts that follow. High: to the head, run now. MediumHigh: to the tail,
+ * run now, on a remote target too. Medium: to the tail, run now if local. Low: to the tail, run when the depth of the
+ * queue exceeds MaximumDpcQueueDepth, the request rate is under MinimumDpcRate, or by the next clock tick. Any IRQL.
  */
 KPRCB_API VOID KeSetImportanceDpc(PRKDPC Dpc, KDPC_IMPORTANCE Importance);
 
 /*
- * KeSetTargetProcessorDpc (WDK: same). For the inserts that follow: processor Number of group 0. A number without an active
- * processor is ignored. Any IRQL.
+ * KeSetTargetProcessorDpc (WDK: same). For the inserts that follow: processor Number of group 0. A number without an
+ * active processor is ignored. Any IRQL.
  */
 KPRCB_API VOID KeSetTargetProcessorDpc(PRKDPC Dpc, CCHAR Number);
 
@@ -82,20 +77,21 @@ KPRCB_API VOID KeSetTargetProcessorDpc(PRKDPC Dpc, CCHAR Number);
 KPRCB_API NTSTATUS KeSetTargetProcessorDpcEx(PRKDPC Dpc, PPROCESSOR_NUMBER ProcNumber);
 
 /*
- * KeInsertQueueDpc (WDK: same). TRUE: queued now. FALSE: it was queued already and nothing changed, its arguments included.
- * Below DISPATCH_LEVEL a DPC for the current processor has run when the call returns, unless of low importance. Any IRQL.
+ * KeInsertQueueDpc (WDK: same). TRUE: queued now. FALSE: it was queued already and nothing changed, its arguments
+ * included. Below DISPATCH_LEVEL a DPC for the current processor has run when the call returns, unless of low
+ * importance. Any IRQL.
  */
 KPRCB_API BOOLEAN KeInsertQueueDpc(PRKDPC Dpc, PVOID SystemArgument1, PVOID SystemArgument2);
 
 /*
- * KeRemoveQueueDpc (WDK: same). TRUE: it was queued, is so no longer, and its routine will not run for that insert. FALSE:
- * it was not queued; its routine may be running. Any IRQL.
+ * KeRemoveQueueDpc (WDK: same). TRUE: it was queued, is so no longer, and its routine will not run for that insert.
+ * FALSE: it was not queued; its routine may be running. Any IRQL.
  */
 KPRCB_API BOOLEAN KeRemoveQueueDpc(PRKDPC Dpc);
 
 /*
- * KeFlushQueuedDpcs (WDK: same). Returns when every DPC queued on any processor before the call has run to its end. Later
- * inserts are not waited for. PASSIVE_LEVEL; elsewhere bug check IRQL_NOT_LESS_OR_EQUAL.
+ * KeFlushQueuedDpcs (WDK: same). Returns when every DPC queued on any processor before the call has run to its end.
+ * Later inserts are not waited for. PASSIVE_LEVEL; elsewhere bug check IRQL_NOT_LESS_OR_EQUAL.
  */
 KPRCB_API VOID KeFlushQueuedDpcs(VOID);
 
@@ -106,8 +102,9 @@ KPRCB_API VOID KeFlushQueuedDpcs(VOID);
 KPRCB_API LOGICAL KeIsExecutingDpc(VOID);
 
 /*
- * KiDispatchInterrupt (internal to NT; NT 3.50). The DISPATCH_LEVEL software interrupt: runs the queued DPCs of the current
- * processor. IRQL DISPATCH_LEVEL; elsewhere bug check IRQL_NOT_GREATER_OR_EQUAL. Inside a DPC it does nothing.
+ * KiDispatchInterrupt (internal to NT; NT 3.50). The DISPATCH_LEVEL software interrupt: runs the queued DPCs of the
+ * current processor. IRQL DISPATCH_LEVEL; elsewhere bug check IRQL_NOT_GREATER_OR_EQUAL. Inside a DPC it does
+ * nothing.
  */
 KPRCB_API VOID KiDispatchInterrupt(VOID);
 

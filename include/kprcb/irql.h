@@ -1,9 +1,10 @@
 /*
  * irql.h - interrupt request level: KeRaiseIrql, KeLowerIrql and their kin.
  *
- * Below DISPATCH_LEVEL the level belongs to the thread. From DISPATCH_LEVEL up it belongs to the processor, and the thread
- * that runs there owns the processor: at most one thread at a time. Raising across DISPATCH_LEVEL takes the processor and
- * may wait for it; lowering across it runs the DPCs and serves the IPIs that came meanwhile, then lets go.
+ * Below DISPATCH_LEVEL the level belongs to the thread. From DISPATCH_LEVEL up it belongs to the processor, and the
+ * thread that runs there owns the processor: at most one thread at a time. Raising across DISPATCH_LEVEL takes the
+ * processor and may wait for it; lowering across it runs the DPCs and serves the IPIs that came meanwhile, then lets
+ * go.
  *
  * Raise and lower are inline. The thread that is biased to its processor (its resident, see KprcbAttachThread) pays two
  * plain stores and one load each; everyone else takes the slow path in the library. The protocol, word by word:
@@ -63,9 +64,9 @@ extern "C" {
  * inline routines of these headers.
  */
 typedef struct _KPRCB_THREAD_BLOCK {
-    PKPCR Fast;        /* the processor to which this thread is biased; NULL: raise and lower take the slow path */
-    PKTHREAD Thread;   /* NULL until the thread's first call of the library */
-    PKPCR Pcr;         /* the processor owned, else the home */
+    PKPCR Fast;      /* the processor to which this thread is biased; NULL: raise and lower take the slow path */
+    PKTHREAD Thread; /* NULL until the thread's first call of the library */
+    PKPCR Pcr;       /* the processor owned, else the home */
     KSPIN_LOCK SpinLockValue; /* what a KSPIN_LOCK holds that this thread owns */
     /* Tested and stored together by the queued locks; never one half by a store and then both by a load. */
     union {
@@ -75,9 +76,9 @@ typedef struct _KPRCB_THREAD_BLOCK {
             UCHAR HeldCount;
         };
     };
-    BOOLEAN Checked;   /* misuse is a bug check */
-    ULONG HeldSurplus; /* locks owned beyond KPRCB_HELD_LOCKS, which are not recorded */
-    ULONG Masked;      /* above zero: no IPI is served, as with interrupts off */
+    BOOLEAN Checked;              /* misuse is a bug check */
+    ULONG HeldSurplus;            /* locks owned beyond KPRCB_HELD_LOCKS, which are not recorded */
+    ULONG Masked;                 /* above zero: no IPI is served, as with interrupts off */
     PVOID Held[KPRCB_HELD_LOCKS]; /* locks owned, the last one last: PKSPIN_LOCK, or PKSPIN_LOCK_QUEUE with bit 0 set */
     KIRQL RaisedFrom[HIGH_LEVEL + 1]; /* for each level that is in force or was raised from: the level below it */
 } KPRCB_THREAD_BLOCK;
@@ -127,11 +128,10 @@ FORCEINLINE KIRQL KeRaiseIrqlToDpcLevel(VOID)
 }
 
 /*
- * KeLowerIrql (WDK: KeLowerIrql)
- * Restores NewIrql, the level that the matching raise returned. Going below DISPATCH_LEVEL runs pending DPCs and serves
- * pending IPIs first, then lets the processor go. Any IRQL >= NewIrql. A level above the current one, or one that is not
- * that of the matching raise: bug check IRQL_NOT_LESS_OR_EQUAL; on a free build the level is just set, taking or letting
- * go of the processor as the new level demands.
+ * KeLowerIrql (WDK: KeLowerIrql) Restores NewIrql, the level that the matching raise returned. Going below
+ * DISPATCH_LEVEL runs pending DPCs and serves pending IPIs first, then lets the processor go. Any IRQL >= NewIrql. A
+ * level above the current one, or one that is not that of the matching raise: bug check IRQL_NOT_LESS_OR_EQUAL; on a
+ * free build the level is just set, taking or letting go of the processor as the new level demands.
  */
 FORCEINLINE VOID KeLowerIrql(KIRQL NewIrql)
 {
@@ -152,11 +152,10 @@ FORCEINLINE VOID KeLowerIrql(KIRQL NewIrql)
 }
 
 /*
- * KeRaiseIrql (WDK: KeRaiseIrql)
- * Raises to NewIrql and stores the level before the call in *OldIrql, last. From APC_LEVEL up APCs stop, from DISPATCH_LEVEL
- * up the caller owns its processor. Any IRQL <= NewIrql. A level below the current one: bug check
- * IRQL_NOT_GREATER_OR_EQUAL; on a free build the level is just set. A level above HIGH_LEVEL is the same bug check on
- * either build.
+ * KeRaiseIrql (WDK: KeRaiseIrql) Raises to NewIrql and stores the level before the call in *OldIrql, last. From
+ * APC_LEVEL up APCs stop, from DISPATCH_LEVEL up the caller owns its processor. Any IRQL <= NewIrql. A level below
+ * the current one: bug check IRQL_NOT_GREATER_OR_EQUAL; on a free build the level is just set. A level above
+ * HIGH_LEVEL is the same bug check on either build.
  */
 #define KeRaiseIrql(NewIrql, OldIrql) (*(OldIrql) = KprcbRaiseIrql(NewIrql))
 
@@ -178,16 +177,17 @@ FORCEINLINE KIRQL KeRaiseIrqlToSynchLevel(VOID)
 }
 
 /*
- * HalRequestSoftwareInterrupt (HAL). Pends a software interrupt, and takes it at once if the level allows. DISPATCH_LEVEL: the DPCs of the
- * current processor run on the way below DISPATCH_LEVEL. APC_LEVEL: what the APC layer has registered runs, at APC_LEVEL, on the
- * calling thread's way below APC_LEVEL; without one, nothing. Any IRQL. Another level: bug check INVALID_SOFTWARE_INTERRUPT.
+ * HalRequestSoftwareInterrupt (HAL). Pends a software interrupt, and takes it at once if the level allows.
+ * DISPATCH_LEVEL: the DPCs of the current processor run on the way below DISPATCH_LEVEL. APC_LEVEL: what the APC
+ * layer has registered runs, at APC_LEVEL, on the calling thread's way below APC_LEVEL; without one, nothing. Any
+ * IRQL. Another level: bug check INVALID_SOFTWARE_INTERRUPT.
  */
 KPRCB_API VOID HalRequestSoftwareInterrupt(KIRQL RequestIrql);
 
 /*
- * HalClearSoftwareInterrupt (HAL). Takes the request back, if it is still pending: the calling thread's for APC_LEVEL; the current
- * processor's for DISPATCH_LEVEL, at or above DISPATCH_LEVEL and unless DPCs are queued. Any IRQL. Another level: bug check
- * INVALID_SOFTWARE_INTERRUPT.
+ * HalClearSoftwareInterrupt (HAL). Takes the request back, if it is still pending: the calling thread's for
+ * APC_LEVEL; the current processor's for DISPATCH_LEVEL, at or above DISPATCH_LEVEL and unless DPCs are queued. Any
+ * IRQL. Another level: bug check INVALID_SOFTWARE_INTERRUPT.
  */
 KPRCB_API VOID HalClearSoftwareInterrupt(KIRQL RequestIrql);
 

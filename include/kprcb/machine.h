@@ -1,12 +1,13 @@
 /*
  * machine.h - starting and stopping the machine, attaching threads to processors.
  *
- * The first call of any routine starts the machine with defaults and attaches the calling thread; the routines here do it by
- * choice. A thread that was never attached by name is attached by its first call, to the least used processor, as its
- * resident if it has none; such a thread may run on any processor.
+ * The first call of any routine starts the machine with defaults and attaches the calling thread; the routines here
+ * do it by choice. A thread that was never attached by name is attached by its first call, to the least used
+ * processor, as its resident if it has none; such a thread may run on any processor.
  *
- * Deviation from NT: threads below DISPATCH_LEVEL run beside the owner of their processor and beside each other, as the
- * host schedules them. What NT's scheduler guarantees below DISPATCH_LEVEL by running one thread a processor does not hold.
+ * Deviation from NT: threads below DISPATCH_LEVEL run beside the owner of their processor and beside each other, as
+ * the host schedules them. What NT's scheduler guarantees below DISPATCH_LEVEL by running one thread a processor does
+ * not hold.
  */
 #ifndef KPRCB_MACHINE_H
 #define KPRCB_MACHINE_H
@@ -18,9 +19,9 @@ extern "C" {
 #endif
 
 /* KPRCB_CONFIG.Flags */
-#define KPRCB_NO_PINNING 0x00000001   /* leave the placement of threads to the host */
-#define KPRCB_FREE_BUILD 0x00000004   /* BuildType without PRCB_BUILD_DEBUG: misuse does what a free build of NT does */
-#define KPRCB_NO_SIGNALS 0x00000010   /* an owner that does not poll is not interrupted */
+#define KPRCB_NO_PINNING 0x00000001 /* leave the placement of threads to the host */
+#define KPRCB_FREE_BUILD 0x00000004 /* BuildType without PRCB_BUILD_DEBUG: misuse does what a free build of NT does */
+#define KPRCB_NO_SIGNALS 0x00000010 /* an owner that does not poll is not interrupted */
 #define KPRCB_NO_MEMBARRIER 0x00000020 /* residents order their stores by exchange, as on hosts without membarrier */
 
 #define KPRCB_VALID_FLAGS (KPRCB_NO_PINNING | KPRCB_FREE_BUILD | KPRCB_NO_SIGNALS | KPRCB_NO_MEMBARRIER)
@@ -30,14 +31,14 @@ typedef struct _KPRCB_CONFIG {
     ULONG ProcessorCount; /* 0: one for each host CPU that the process may use */
     ULONG GroupSize;      /* processors a group, 1 to KPRCB_GROUP_SIZE; 0: KPRCB_GROUP_SIZE */
     ULONG Flags;
-    ULONG TimeIncrement;  /* clock tick in 100 ns units, 1,000 to 10,000,000; 0: 10,000 (1 ms) */
-    const char *Version;  /* behaviour profile; NULL: the newest */
+    ULONG TimeIncrement; /* clock tick in 100 ns units, 1,000 to 10,000,000; 0: 10,000 (1 ms) */
+    const char *Version; /* behaviour profile; NULL: the newest */
 } KPRCB_CONFIG;
 
 /*
- * KprcbStart: creates the processors, all or none, with their threads. Config NULL: the defaults, which the environment may
- * set: KPRCB_PROCESSORS, KPRCB_GROUP_SIZE, KPRCB_FLAGS (names without the prefix, joined by commas), KPRCB_TIME_INCREMENT.
- * The calling thread is not attached.
+ * KprcbStart: creates the processors, all or none, with their threads. Config NULL: the defaults, which the
+ * environment may set: KPRCB_PROCESSORS, KPRCB_GROUP_SIZE, KPRCB_FLAGS (names without the prefix, joined by commas),
+ * KPRCB_TIME_INCREMENT. The calling thread is not attached.
  *   STATUS_SUCCESS
  *   STATUS_ALREADY_INITIALIZED     it runs
  *   STATUS_INVALID_PARAMETER       a member, or a variable of the environment, is out of range; nothing was started
@@ -57,8 +58,8 @@ KPRCB_API NTSTATUS KprcbStart(const KPRCB_CONFIG *Config);
 KPRCB_API NTSTATUS KprcbStop(VOID);
 
 /*
- * KprcbAttachThread: makes the calling thread the resident of a processor and restricts its affinity to it. Starts the machine
- * if it does not run. PASSIVE_LEVEL. A thread that is attached already moves.
+ * KprcbAttachThread: makes the calling thread the resident of a processor and restricts its affinity to it. Starts
+ * the machine if it does not run. PASSIVE_LEVEL. A thread that is attached already moves.
  *   STATUS_SUCCESS
  *   STATUS_INVALID_PARAMETER       no such processor
  *   STATUS_ALREADY_REGISTERED      the processor has a resident that was attached by name
@@ -68,7 +69,8 @@ KPRCB_API NTSTATUS KprcbStop(VOID);
 KPRCB_API NTSTATUS KprcbAttachThread(ULONG ProcessorIndex);
 
 /*
- * KprcbDetachThread: the opposite; the thread's next call attaches it anew. Threads detach by themselves at exit. PASSIVE_LEVEL.
+ * KprcbDetachThread: the opposite; the thread's next call attaches it anew. Threads detach by themselves at exit.
+ * PASSIVE_LEVEL.
  *   STATUS_SUCCESS
  *   STATUS_NOT_FOUND               the thread is not attached
  *   STATUS_INVALID_DEVICE_STATE    the caller's IRQL is not PASSIVE_LEVEL, or it is a thread of the machine or inside

@@ -25,7 +25,7 @@ extern "C" {
 #define PRCB_MINOR_VERSION 1
 
 /* KPRCB.BuildType */
-#define PRCB_BUILD_DEBUG 0x0001        /* checked machine: misuse is a bug check */
+#define PRCB_BUILD_DEBUG 0x0001 /* checked machine: misuse is a bug check */
 #define PRCB_BUILD_UNIPROCESSOR 0x0002
 
 #ifdef __LP64__
@@ -59,8 +59,8 @@ typedef struct _KSPIN_LOCK_QUEUE {
     KSPIN_LOCK *volatile Lock;
 } KSPIN_LOCK_QUEUE, *PKSPIN_LOCK_QUEUE;
 
-#define LOCK_QUEUE_WAIT 1   /* queued, not yet owner */
-#define LOCK_QUEUE_OWNER 2  /* owner */
+#define LOCK_QUEUE_WAIT 1  /* queued, not yet owner */
+#define LOCK_QUEUE_OWNER 2 /* owner */
 
 typedef enum _KSPIN_LOCK_QUEUE_NUMBER {
     LockQueueUnusedSpare0,
@@ -81,7 +81,8 @@ typedef enum _KSPIN_LOCK_QUEUE_NUMBER {
     LockQueueUnusedSpare15,
     LockQueueUnusedSpare16,
     LockQueueMaximumLock
-} KSPIN_LOCK_QUEUE_NUMBER, *PKSPIN_LOCK_QUEUE_NUMBER;
+} KSPIN_LOCK_QUEUE_NUMBER;
+typedef KSPIN_LOCK_QUEUE_NUMBER *PKSPIN_LOCK_QUEUE_NUMBER;
 
 struct _KDPC;
 struct _KTHREAD;
@@ -216,9 +217,9 @@ typedef struct DECLSPEC_ALIGN(4096) _KPCR {
     ULONG OwnerRun;                /* how often it has taken it again, nobody else in between */
     ULONG volatile StaleResidents; /* displaced residents that may still believe in their bias */
     ULONG volatile TokenWaiters;
-    ULONG volatile TokenSequence;  /* what they sleep on */
-    ULONG volatile TokenWaking;    /* one of them was woken and has not looked yet */
-    PKTHREAD volatile TokenHeir;   /* one that has waited long: the owner hands the token to it */
+    ULONG volatile TokenSequence; /* what they sleep on */
+    ULONG volatile TokenWaking;   /* one of them was woken and has not looked yet */
+    PKTHREAD volatile TokenHeir;  /* one that has waited long: the owner hands the token to it */
 
     KPRCB PrcbData;
 } KPCR, *PKPCR;

@@ -22,8 +22,9 @@ FORCEINLINE PKPCR KprcbCurrentPcr(VOID)
 }
 
 /*
- * KeGetPcr, KeGetCurrentPrcb (NT 3.10). The block of the processor that the caller owns, else of its home. It stays the
- * caller's only while the caller cannot move: at DISPATCH_LEVEL or above, or with an affinity of one processor. Any IRQL.
+ * KeGetPcr, KeGetCurrentPrcb (NT 3.10). The block of the processor that the caller owns, else of its home. It stays
+ * the caller's only while the caller cannot move: at DISPATCH_LEVEL or above, or with an affinity of one processor.
+ * Any IRQL.
  */
 #define KeGetPcr() KprcbCurrentPcr()
 
@@ -33,8 +34,9 @@ FORCEINLINE PKPRCB KeGetCurrentPrcb(VOID)
 }
 
 /*
- * KeGetCurrentThread (WDK: same). The calling thread, by one access. Any IRQL. KeGetCurrentPrcb()->CurrentThread is not the
- * same: between its two accesses the thread may move, and below DISPATCH_LEVEL several threads share a processor.
+ * KeGetCurrentThread (WDK: same). The calling thread, by one access. Any IRQL. KeGetCurrentPrcb()->CurrentThread is
+ * not the same: between its two accesses the thread may move, and below DISPATCH_LEVEL several threads share a
+ * processor.
  */
 FORCEINLINE PKTHREAD KeGetCurrentThread(VOID)
 {
@@ -45,15 +47,15 @@ FORCEINLINE PKTHREAD KeGetCurrentThread(VOID)
 }
 
 /*
- * KeGetCurrentProcessorNumberEx (WDK: same). The system-wide index of the current processor; group and number in *ProcNumber
- * unless it is NULL. A snapshot unless the caller cannot move. Any IRQL.
+ * KeGetCurrentProcessorNumberEx (WDK: same). The system-wide index of the current processor; group and number in
+ * *ProcNumber unless it is NULL. A snapshot unless the caller cannot move. Any IRQL.
  */
 KPRCB_API ULONG KeGetCurrentProcessorNumberEx(PPROCESSOR_NUMBER ProcNumber);
 #define KeGetCurrentProcessorIndex() KeGetCurrentProcessorNumberEx(NULL)
 
 /*
- * KeGetCurrentProcessorNumber (WDK: same). The number within group 0; in another group some number below group 0's count.
- * Any IRQL.
+ * KeGetCurrentProcessorNumber (WDK: same). The number within group 0; in another group some number below group 0's
+ * count. Any IRQL.
  */
 KPRCB_API ULONG KeGetCurrentProcessorNumber(VOID);
 
@@ -63,7 +65,10 @@ KPRCB_API ULONG KeGetProcessorIndexFromNumber(PPROCESSOR_NUMBER ProcNumber);
 /* KeGetProcessorNumberFromIndex (WDK: same). STATUS_SUCCESS or STATUS_INVALID_PARAMETER. Any IRQL. */
 KPRCB_API NTSTATUS KeGetProcessorNumberFromIndex(ULONG ProcIndex, PPROCESSOR_NUMBER ProcNumber);
 
-/* KeQueryActiveProcessorCount (WDK: same). Processors of group 0; their mask in *ActiveProcessors unless NULL. Any IRQL. */
+/*
+ * KeQueryActiveProcessorCount (WDK: same). Processors of group 0; their mask in *ActiveProcessors unless NULL. Any
+ * IRQL.
+ */
 KPRCB_API ULONG KeQueryActiveProcessorCount(PKAFFINITY ActiveProcessors);
 
 /* KeQueryActiveProcessorCountEx (WDK: same). Of a group, or of ALL_PROCESSOR_GROUPS; 0: no such group. Any IRQL. */
@@ -84,42 +89,47 @@ KPRCB_API USHORT KeQueryMaximumGroupCount(VOID);
 KPRCB_API KAFFINITY KeQueryGroupAffinity(USHORT GroupNumber);
 
 /*
- * KeSetSystemAffinityThreadEx (WDK: same). Group 0. Returns the previous system affinity, 0 if the thread had its user
- * affinity. A mask without an active processor changes nothing and returns 0. At or below APC_LEVEL the thread has owned a
- * processor of the mask when the call returns; at DISPATCH_LEVEL it moves when it lowers. IRQL <= DISPATCH_LEVEL.
+ * KeSetSystemAffinityThreadEx (WDK: same). Group 0. Returns the previous system affinity, 0 if the thread had its
+ * user affinity. A mask without an active processor changes nothing and returns 0. At or below APC_LEVEL the thread
+ * has owned a processor of the mask when the call returns; at DISPATCH_LEVEL it moves when it lowers. IRQL <=
+ * DISPATCH_LEVEL.
  */
 KPRCB_API KAFFINITY KeSetSystemAffinityThreadEx(KAFFINITY Affinity);
 
 /* KeRevertToUserAffinityThreadEx (WDK: same). Takes what the matching set call returned. IRQL <= DISPATCH_LEVEL. */
 KPRCB_API VOID KeRevertToUserAffinityThreadEx(KAFFINITY Affinity);
 
-/* KeSetSystemAffinityThread, KeRevertToUserAffinityThread (WDK: same). The forms that do not nest. IRQL <= DISPATCH_LEVEL. */
+/*
+ * KeSetSystemAffinityThread, KeRevertToUserAffinityThread (WDK: same). The forms that do not nest. IRQL <=
+ * DISPATCH_LEVEL.
+ */
 KPRCB_API VOID KeSetSystemAffinityThread(KAFFINITY Affinity);
 KPRCB_API VOID KeRevertToUserAffinityThread(VOID);
 
 /*
- * KeSetSystemGroupAffinityThread (WDK: same). Inactive processors are dropped from the mask. A group out of range, non-zero
- * Reserved members or a mask with nothing active: no change. *PreviousAffinity (may be NULL) gets the previous system affinity, zeros
- * if it was the user affinity or nothing changed. Moves as KeSetSystemAffinityThreadEx does. IRQL <= DISPATCH_LEVEL.
+ * KeSetSystemGroupAffinityThread (WDK: same). Inactive processors are dropped from the mask. A group out of range,
+ * non-zero Reserved members or a mask with nothing active: no change. *PreviousAffinity (may be NULL) gets the
+ * previous system affinity, zeros if it was the user affinity or nothing changed. Moves as
+ * KeSetSystemAffinityThreadEx does. IRQL <= DISPATCH_LEVEL.
  */
 KPRCB_API VOID KeSetSystemGroupAffinityThread(PGROUP_AFFINITY Affinity, PGROUP_AFFINITY PreviousAffinity);
 
 /*
- * KeRevertToUserGroupAffinityThread (WDK: same). Zeros restore the user affinity as it is now, anything else that system
- * affinity. IRQL <= DISPATCH_LEVEL.
+ * KeRevertToUserGroupAffinityThread (WDK: same). Zeros restore the user affinity as it is now, anything else that
+ * system affinity. IRQL <= DISPATCH_LEVEL.
  */
 KPRCB_API VOID KeRevertToUserGroupAffinityThread(PGROUP_AFFINITY PreviousAffinity);
 
 /*
- * KprcbYieldProcessor, behind YieldProcessor (WDK: YieldProcessor): one step of a spin loop. An owner serves its IPIs; when
- * processors outnumber CPUs it gives its CPU away now and then. Any IRQL.
+ * KprcbYieldProcessor, behind YieldProcessor (WDK: YieldProcessor): one step of a spin loop. An owner serves its
+ * IPIs; when processors outnumber CPUs it gives its CPU away now and then. Any IRQL.
  */
 KPRCB_API VOID KprcbYieldProcessor(VOID);
 #define YieldProcessor() KprcbYieldProcessor()
 
 /*
- * KeStallExecutionProcessor (WDK: same). Busy-waits at least MicroSeconds without letting go of the processor, serving its
- * IPIs. Any IRQL.
+ * KeStallExecutionProcessor (WDK: same). Busy-waits at least MicroSeconds without letting go of the processor,
+ * serving its IPIs. Any IRQL.
  */
 KPRCB_API VOID KeStallExecutionProcessor(ULONG MicroSeconds);
 

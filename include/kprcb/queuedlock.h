@@ -1,13 +1,15 @@
 /*
  * queuedlock.h - queued spin locks: in-stack and numbered.
  *
- * Waiters own the lock strictly in the order in which they queued. The lock word is 0 while free, else the address of the
- * last node of the queue. A node's Lock member is the lock's address, with LOCK_QUEUE_WAIT while it queues and
- * LOCK_QUEUE_OWNER once it owns. A node must not move between acquire and release, and the thread that acquired releases.
+ * Waiters own the lock strictly in the order in which they queued. The lock word is 0 while free, else the address of
+ * the last node of the queue. A node's Lock member is the lock's address, with LOCK_QUEUE_WAIT while it queues and
+ * LOCK_QUEUE_OWNER once it owns. A node must not move between acquire and release, and the thread that acquired
+ * releases.
  *
- * Checked builds bug check SPIN_LOCK_ALREADY_OWNED (0x0F) when a thread acquires a lock it owns and SPIN_LOCK_NOT_OWNED
- * (0x10) when a handle is released that does not own; the first parameter is the lock, the second the handle. On a free build a
- * recursive acquire spins until the hang report, and a release of a handle that does not own does nothing.
+ * Checked builds bug check SPIN_LOCK_ALREADY_OWNED (0x0F) when a thread acquires a lock it owns and
+ * SPIN_LOCK_NOT_OWNED (0x10) when a handle is released that does not own; the first parameter is the lock, the second
+ * the handle. On a free build a recursive acquire spins until the hang report, and a release of a handle that does
+ * not own does nothing.
  */
 #ifndef KPRCB_QUEUEDLOCK_H
 #define KPRCB_QUEUEDLOCK_H
@@ -39,14 +41,18 @@ FORCEINLINE VOID KprcbJoinSpinLockQueue(PKSPIN_LOCK SpinLock, PKSPIN_LOCK_QUEUE 
     KfAwaitSpinLockQueue(Node);
 }
 
-/* KPRCB_THREAD_BLOCK.IrqlAndHeldCount: at DISPATCH_LEVEL with one lock. Below DISPATCH_LEVEL without a lock it is the level. */
+/*
+ * KPRCB_THREAD_BLOCK.IrqlAndHeldCount: at DISPATCH_LEVEL with one lock. Below DISPATCH_LEVEL without a lock it is the
+ * level.
+ */
 #define KPRCB_ONE_LOCK_AT_DISPATCH (1 << 8 | DISPATCH_LEVEL)
 
 /*
  * KeAcquireInStackQueuedSpinLock (WDK: same). Raises to DISPATCH_LEVEL, queues and waits. IRQL <= DISPATCH_LEVEL.
  *
- * Inline for a biased resident that holds no lock. Lock says OWNER before the exchange: nobody else looks at it before the node
- * is linked, and KprcbJoinSpinLockQueue corrects it first. The exchange waits for every store before it, so those are few.
+ * Inline for a biased resident that holds no lock. Lock says OWNER before the exchange: nobody else looks at it
+ * before the node is linked, and KprcbJoinSpinLockQueue corrects it first. The exchange waits for every store before
+ * it, so those are few.
  */
 FORCEINLINE VOID KeAcquireInStackQueuedSpinLock(PKSPIN_LOCK SpinLock, PKLOCK_QUEUE_HANDLE LockHandle)
 {
@@ -84,7 +90,8 @@ FORCEINLINE VOID KeAcquireInStackQueuedSpinLock(PKSPIN_LOCK SpinLock, PKLOCK_QUE
 /*
  * KeReleaseInStackQueuedSpinLock (WDK: same). Hands over, then lowers to the level at the acquire. IRQL DISPATCH_LEVEL.
  *
- * Inline for a node that is the only recorded lock of the thread, hence an owner, unless a successor is still on its way.
+ * Inline for a node that is the only recorded lock of the thread, hence an owner, unless a successor is still on its
+ * way.
  */
 FORCEINLINE VOID KeReleaseInStackQueuedSpinLock(PKLOCK_QUEUE_HANDLE LockHandle)
 {
@@ -132,8 +139,8 @@ KPRCB_API VOID KeReleaseInStackQueuedSpinLockForDpc(PKLOCK_QUEUE_HANDLE LockHand
 /*
  * KeAcquireQueuedSpinLock (WDK: same, "reserved"). Acquires a numbered lock through this processor's entry of
  * KPRCB.LockQueue. IRQL <= DISPATCH_LEVEL. Returns the level before the call. A number out of range is bug check
- * SPIN_LOCK_INIT_FAILURE (0x81) with the number as first parameter. A processor has one node for the lock, so a recursive acquire is
- * bug check SPIN_LOCK_ALREADY_OWNED on either build.
+ * SPIN_LOCK_INIT_FAILURE (0x81) with the number as first parameter. A processor has one node for the lock, so a
+ * recursive acquire is bug check SPIN_LOCK_ALREADY_OWNED on either build.
  */
 KPRCB_API KIRQL KeAcquireQueuedSpinLock(KSPIN_LOCK_QUEUE_NUMBER Number);
 

@@ -1,8 +1,8 @@
 /*
  * hal.h - the door of the host layer: all that the library asks of the operating system and the CPU.
  *
- * Nothing outside src/hal sleeps, reads a clock, creates a thread, parks, or includes a host header. A second host behind this
- * door (deterministic, with virtual time) must be able to replace src/hal as a whole.
+ * Nothing outside src/hal sleeps, reads a clock, creates a thread, parks, or includes a host header. A second host
+ * behind this door (deterministic, with virtual time) must be able to replace src/hal as a whole.
  */
 #ifndef HAL_H
 #define HAL_H
@@ -14,7 +14,7 @@
 typedef struct _HAL_CPU {
     ULONG HostProcessor; /* the host's number */
     ULONG Package;
-    ULONG Core;          /* within the package */
+    ULONG Core; /* within the package */
 } HAL_CPU, *PHAL_CPU;
 
 /* CPUs that the process may use, at least 1; read anew by each HalInitializeProcessors. */
@@ -31,16 +31,16 @@ ULONG HalCurrentProcessor(VOID);
 
 /* --- clock.c --- */
 
-ULONGLONG HalMonotonicTime(VOID);  /* ns, CLOCK_MONOTONIC */
-ULONGLONG HalSystemTime(VOID);     /* 100 ns units since 1601, UTC */
-ULONGLONG HalThreadTime(VOID);     /* ns of CPU time of the calling thread */
+ULONGLONG HalMonotonicTime(VOID); /* ns, CLOCK_MONOTONIC */
+ULONGLONG HalSystemTime(VOID);    /* 100 ns units since 1601, UTC */
+ULONGLONG HalThreadTime(VOID);    /* ns of CPU time of the calling thread */
 
 /* --- park.c: sleep until a word changes --- */
 
 /*
- * Sleeps while *Word == Expected, at most Timeout ns (0: for ever). May return early. FALSE: the time is over. The caller reads
- * its condition again. The kernel's own look at the word is sequentially consistent with HalWake's caller, who changes
- * the word first.
+ * Sleeps while *Word == Expected, at most Timeout ns (0: for ever). May return early. FALSE: the time is over. The
+ * caller reads its condition again. The kernel's own look at the word is sequentially consistent with HalWake's
+ * caller, who changes the word first.
  */
 BOOLEAN HalPark(ULONG volatile *Word, ULONG Expected, ULONGLONG Timeout);
 /* Wakes up to Count sleepers. Word need not be mapped any more. */
@@ -64,7 +64,10 @@ static inline __attribute__((always_inline)) VOID HalPause(VOID)
 static inline __attribute__((always_inline)) VOID HalPrefetchForWrite(const volatile VOID *Address)
 {
 #if defined(__x86_64__)
-    /* Any x86-64 CPU that runs the systems of the last ten years has it; the compiler's builtin asks for reading without -mprfchw. */
+    /*
+     * Any x86-64 CPU that runs the systems of the last ten years has it; the compiler's builtin asks for reading
+     * without -mprfchw.
+     */
     __asm__ __volatile__("prefetchw %0" : : "m"(*(const volatile char *)Address));
 #else
     __builtin_prefetch((const VOID *)Address, 1, 3);
@@ -82,11 +85,14 @@ VOID HalReleaseMutex(PHAL_MUTEX Mutex);
 
 /* --- barrier.c: a barrier on every running thread of the process --- */
 
-/* Registers the process with membarrier(PRIVATE_EXPEDITED). FALSE: the host has none; HalProcessBarrier must not be called. */
+/*
+ * Registers the process with membarrier(PRIVATE_EXPEDITED). FALSE: the host has none; HalProcessBarrier must not be
+ * called.
+ */
 BOOLEAN HalInitializeBarrier(VOID);
 /*
- * On return every thread of the process has executed a full barrier since the call. Callers that wait together share one
- * system call.
+ * On return every thread of the process has executed a full barrier since the call. Callers that wait together share
+ * one system call.
  */
 VOID HalProcessBarrier(VOID);
 
@@ -99,8 +105,9 @@ typedef struct _HAL_THREAD {
 } HAL_THREAD, *PHAL_THREAD;
 
 /*
- * Creates a thread with all signals blocked but the interrupt's and those of faults, named Name (15 characters), pinned to HostProcessor unless it is
- * HAL_ANY_PROCESSOR (a refused pin is not an error). StackSize in bytes; 0: the default. STATUS_INSUFFICIENT_RESOURCES.
+ * Creates a thread with all signals blocked but the interrupt's and those of faults, named Name (15 characters),
+ * pinned to HostProcessor unless it is HAL_ANY_PROCESSOR (a refused pin is not an error). StackSize in bytes; 0: the
+ * default. STATUS_INSUFFICIENT_RESOURCES.
  */
 NTSTATUS HalCreateThread(PHAL_THREAD Thread, HAL_THREAD_ROUTINE *Routine, PVOID Context, SIZE_T StackSize,
                          ULONG HostProcessor, const char *Name);
@@ -122,8 +129,8 @@ VOID HalSetForkChild(VOID (*Routine)(VOID));
 /* --- signal.c: interrupting a thread --- */
 
 /*
- * What an interrupt does: called in the interrupted thread, async-signal-safe. FALSE: the host refuses, or the program uses the
- * signal itself.
+ * What an interrupt does: called in the interrupted thread, async-signal-safe. FALSE: the host refuses, or the
+ * program uses the signal itself.
  */
 BOOLEAN HalInstallInterrupt(VOID (*Routine)(VOID));
 /* Interrupts a thread of this process. A thread that has ended is no error. */

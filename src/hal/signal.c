@@ -7,8 +7,9 @@
  *
  * The routine must bear being called for nothing: a host thread id may have been reused, and anyone may send SIGURG.
  * System calls that it interrupts are restarted, HalPark without a timeout among them, save those that Linux never
- * restarts (poll, sleep, HalPark with a timeout). It runs on the thread's own stack with only SIGURG blocked and must return. ThreadSanitizer holds a signal back
- * until the thread calls one of its interceptors: a thread that spins without any is not interrupted there.
+ * restarts (poll, sleep, HalPark with a timeout). It runs on the thread's own stack with only SIGURG blocked and must
+ * return. ThreadSanitizer holds a signal back until the thread calls one of its interceptors: a thread that spins
+ * without any is not interrupted there.
  *
  * HalpInterruptRoutine is written by HalInstallInterrupt (release) and read by the handler (acquire). No locks. Test:
  * tests/hal/test_signal.c.

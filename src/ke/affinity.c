@@ -1,9 +1,10 @@
 /*
  * affinity.c - KeSetSystemAffinityThreadEx and its kin: moving a thread to other processors.
  *
- * A thread has a user affinity (all of its home's group, or the one processor to which it was attached by name) and, while a driver has
- * set one, a system affinity. A change at or below APC_LEVEL owns a processor of the new affinity once before it returns, so that code
- * which hops over all processors has been alone on each; at DISPATCH_LEVEL the move happens after the thread has let go.
+ * A thread has a user affinity (all of its home's group, or the one processor to which it was attached by name) and,
+ * while a driver has set one, a system affinity. A change at or below APC_LEVEL owns a processor of the new affinity
+ * once before it returns, so that code which hops over all processors has been alone on each; at DISPATCH_LEVEL the
+ * move happens after the thread has let go.
  *
  * A resident that leaves home resigns its bias first; when it comes back, its acquisitions regain it.
  *
@@ -26,7 +27,8 @@ static PKPCR KiChooseProcessor(KPRCB_THREAD_BLOCK *Block, const GROUP_AFFINITY *
     for (ULONG Index = 0; Index < ARRAYSIZE(Candidates); Index += 1) {
         PKPCR Pcr = Candidates[Index];
 
-        if (Pcr != NULL && Pcr->PrcbData.Group == Affinity->Group && (Pcr->PrcbData.GroupSetMember & Affinity->Mask) != 0) {
+        if (Pcr != NULL && Pcr->PrcbData.Group == Affinity->Group &&
+            (Pcr->PrcbData.GroupSetMember & Affinity->Mask) != 0) {
             return Pcr;
         }
     }
@@ -109,7 +111,7 @@ VOID KeRevertToUserAffinityThreadEx(KAFFINITY Affinity)
 
 VOID KeSetSystemAffinityThread(KAFFINITY Affinity)
 {
-    (VOID)KeSetSystemAffinityThreadEx(Affinity);
+    (VOID) KeSetSystemAffinityThreadEx(Affinity);
 }
 
 VOID KeRevertToUserAffinityThread(VOID)

@@ -1,14 +1,15 @@
 /*
  * bugcheck.c - KeBugCheckEx, KprcbCatchBugCheck, and unwinding.
  *
- * A bug check unwinds the thread by longjmp to its innermost frame. A catch frame ends it. A cleanup frame finishes what the library has
- * begun and passes it on. A discard frame, on a thread that catches nothing itself (the idle thread, or any thread on which a DPC or an IPI
- * worker happens to run, or a host's interrupt, which may not be left otherwise), drops what ran and delivers the bug check to the thread's own
- * catch frame, else to the one that was entered last on any thread; that thread takes it the next time it spins, waits or returns from the caught
- * routine. If nobody catches, the report and abort().
+ * A bug check unwinds the thread by longjmp to its innermost frame. A catch frame ends it. A cleanup frame finishes
+ * what the library has begun and passes it on. A discard frame, on a thread that catches nothing itself (the idle
+ * thread, or any thread on which a DPC or an IPI worker happens to run, or a host's interrupt, which may not be left
+ * otherwise), drops what ran and delivers the bug check to the thread's own catch frame, else to the one that was
+ * entered last on any thread; that thread takes it the next time it spins, waits or returns from the caught routine.
+ * If nobody catches, the report and abort().
  *
- * Unwinding releases the locks taken since the frame was entered, takes back the level, and lets the processor go if the frame was
- * entered without one.
+ * Unwinding releases the locks taken since the frame was entered, takes back the level, and lets the processor go if
+ * the frame was entered without one.
  *
  *   KiCatchFrames, a frame's place in it, KTHREAD.Delivery from NULL to a frame      under KiCatchLock
  *   KTHREAD.Delivery, frame -> NULL                                                  by its thread, under KiCatchLock
@@ -84,8 +85,8 @@ PKI_FRAME KiFindCatchFrame(PKTHREAD Thread)
 }
 
 /*
- * Gives the bug check to the thread's own catch frame, else to the one that was entered last; one that has one already keeps the first. FALSE:
- * there is no frame.
+ * Gives the bug check to the thread's own catch frame, else to the one that was entered last; one that has one
+ * already keeps the first. FALSE: there is no frame.
  */
 static BOOLEAN KiDeliver(const KPRCB_BUGCHECK *BugCheck)
 {

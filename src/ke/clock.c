@@ -1,14 +1,15 @@
 /*
  * clock.c - the clock: looks each tick at the processors for which something waits, and sleeps while there are none.
  *
- * What waits: DPCs that asked for no interrupt, which it asks to run, and IPIs whose target has not polled, which it presses.
+ * What waits: DPCs that asked for no interrupt, which it asks to run, and IPIs whose target has not polled, which it
+ * presses.
  *
  *   word               written by                                          read by
  *   KiTicking          anyone sets a processor's bit, the clock clears it   the clock
  *   KiClockSignal      whoever sets the first bit increments it, seq_cst    the clock, which sleeps on it
  *
- * The clock reads KiClockSignal before it looks at KiTicking; whoever sets a bit increments KiClockSignal afterwards. So either the
- * clock sees the bit or its sleep ends at once.
+ * The clock reads KiClockSignal before it looks at KiTicking; whoever sets a bit increments KiClockSignal afterwards.
+ * So either the clock sees the bit or its sleep ends at once.
  *
  * Tests: tests/ke/test_dpc.c (low importance), tests/ke/test_ipicall.c (an owner that never polls).
  */

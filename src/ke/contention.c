@@ -1,14 +1,16 @@
 /*
  * contention.c - resting from a hot lock where threads outnumber processors, or processors CPUs.
  *
- * A spin lock whose owners come from several processors without a break costs two or three transfers of a cache line for each hand-over, and a
- * time slice when the next in the queue is not running. Where more threads want processors than there are, nothing is lost if one of them
- * works alone for a while. So a thread that has had to wait for the same lock several times in short order rests, once it has let go of its
- * processor: it is below DISPATCH_LEVEL then, where NT too may take its CPU away at any time. It holds nothing and waits in no queue, so
- * the order of a queued lock is untouched.
+ * A spin lock whose owners come from several processors without a break costs two or three transfers of a cache line
+ * for each hand-over, and a time slice when the next in the queue is not running. Where more threads want processors
+ * than there are, nothing is lost if one of them works alone for a while. So a thread that has had to wait for the
+ * same lock several times in short order rests, once it has let go of its processor: it is below DISPATCH_LEVEL then,
+ * where NT too may take its CPU away at any time. It holds nothing and waits in no queue, so the order of a queued
+ * lock is untouched.
  *
- * For each hot lock (a slot, by its address) one thread works, the worker; one sleeps for a turn and then becomes the worker, the next; the others
- * sleep until the next wakes one of them to be next in its place. A worker that meets a newer one in the lock rests in its turn.
+ * For each hot lock (a slot, by its address) one thread works, the worker; one sleeps for a turn and then becomes the
+ * worker, the next; the others sleep until the next wakes one of them to be next in its place. A worker that meets a
+ * newer one in the lock rests in its turn.
  *
  * A heuristic: nothing rests on it. Every sleep is bounded, and slots may be shared by locks.
  *
@@ -18,14 +20,15 @@
  *   Sequence   incremented by the next as it becomes the worker; the others sleep on it
  *   KiSleepers  (owner.c) threads that sleep for a processor, or here
  *
- * All relaxed: they order nothing. Tests: tests/stress/stress_queuedlock.c. Benchmarks: qspin.over8, qspin.over32, qspin.overcpu.
+ * All relaxed: they order nothing. Tests: tests/stress/stress_queuedlock.c. Benchmarks: qspin.over8, qspin.over32,
+ * qspin.overcpu.
  */
 #include "ki.h"
 
 #define KI_SLOTS 64
 #define KI_WAITS 8
-#define KI_HOT_PART 3            /* a lock is hot for a thread that spends one part in so many of its time waiting for it */
-#define KI_TURN 100000           /* ns that a worker works alone */
+#define KI_HOT_PART 3  /* a lock is hot for a thread that spends one part in so many of its time waiting for it */
+#define KI_TURN 100000 /* ns that a worker works alone */
 #define KI_LONGEST_REST 10000000 /* ns */
 
 typedef struct _KI_SLOT {
@@ -36,6 +39,13 @@ typedef struct _KI_SLOT {
 } KI_SLOT, *PKI_SLOT;
 
 static KI_SLOT KiSlots[KI_SLOTS];
+
+VOID KiForgetHotLocks(VOID)
+{
+    for (ULONG Index = 0; Index < KI_SLOTS; Index += 1) {
+        KiSlots[Index] = (KI_SLOT){0};
+    }
+}
 
 /* The slot of a lock; different locks may share one. */
 static PKI_SLOT KiSlotOf(const volatile VOID *Lock)

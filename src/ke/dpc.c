@@ -10,11 +10,13 @@
  *   Low           depth over MaximumDpcQueueDepth, or rate under   depth over MaximumDpcQueueDepth, or the processor idles
  *                 MinimumDpcRate
  *
- * "Idles" is taken for a processor without a resident. What did not ask runs on the next lower there, or by the next clock tick.
+ * "Idles" is taken for a processor without a resident. What did not ask runs on the next lower there, or by the next
+ * clock tick.
  *
  * Deviation: the routine runs on the thread that owns the processor, on that thread's stack.
  *
- * DpcLock is held with interrupts masked and for a few instructions. Tests: tests/ke/test_dpc.c, tests/stress/stress_dpc.c.
+ * DpcLock is held with interrupts masked and for a few instructions. Tests: tests/ke/test_dpc.c,
+ * tests/stress/stress_dpc.c.
  */
 #include "dpcqueue.h"
 
@@ -35,7 +37,7 @@ VOID KeSetImportanceDpc(PRKDPC Dpc, KDPC_IMPORTANCE Importance)
 
 VOID KeSetTargetProcessorDpc(PRKDPC Dpc, CCHAR Number)
 {
-    (VOID)KiEnter();
+    (VOID) KiEnter();
     if (Number >= 0 && (ULONG)Number < KiGroupProcessorCount(0)) {
         __atomic_store_n(&Dpc->Number, (USHORT)(Number + 1), __ATOMIC_RELAXED);
     }
@@ -87,7 +89,8 @@ static VOID KiInsertElsewhere(PKPCR Pcr, PKDPC Dpc, UCHAR Importance)
         return;
     }
     if (!Drain) {
-        LONG Depth = __atomic_load_n(&Prcb->DpcData[DPC_NORMAL].DpcQueueDepth, __ATOMIC_RELAXED) + (LONG)KiInboxCount(Pcr);
+        LONG Depth =
+            __atomic_load_n(&Prcb->DpcData[DPC_NORMAL].DpcQueueDepth, __ATOMIC_RELAXED) + (LONG)KiInboxCount(Pcr);
 
         Drain = Depth > Prcb->MaximumDpcQueueDepth || __atomic_load_n(&Pcr->Resident, __ATOMIC_RELAXED) == NULL;
     }
@@ -215,8 +218,8 @@ static BOOLEAN KiTakeNext(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr, PKDPC_DATA Data,
 }
 
 /*
- * Runs DPCs until the queue is empty. While the list is not, the inbox and Request are left alone but for the poll: each look at the inbox costs the
- * next poster a cache line.
+ * Runs DPCs until the queue is empty. While the list is not, the inbox and Request are left alone but for the poll:
+ * each look at the inbox costs the next poster a cache line.
  */
 static VOID KiDrainDpcs(KPRCB_THREAD_BLOCK *Block)
 {
@@ -228,7 +231,8 @@ static VOID KiDrainDpcs(KPRCB_THREAD_BLOCK *Block)
         if (__atomic_load_n(&Data->DpcQueueDepth, __ATOMIC_ACQUIRE) == 0) {
             /* Before the look at the inbox: whoever posts later sets the bit again. */
             if ((__atomic_load_n(&Pcr->Request, __ATOMIC_RELAXED) & (KPCR_REQUEST_DISPATCH | KPCR_REQUEST_LAZY)) != 0) {
-                __atomic_fetch_and(&Pcr->Request, ~(ULONG)(KPCR_REQUEST_DISPATCH | KPCR_REQUEST_LAZY), __ATOMIC_SEQ_CST);
+                __atomic_fetch_and(&Pcr->Request, ~(ULONG)(KPCR_REQUEST_DISPATCH | KPCR_REQUEST_LAZY),
+                                   __ATOMIC_SEQ_CST);
             }
             if (!KiDpcsQueued(Pcr)) {
                 return;
@@ -251,7 +255,7 @@ VOID KiRetireDpcs(KPRCB_THREAD_BLOCK *Block)
     Prcb->DpcStack = __builtin_frame_address(0);
     if (Framed) {
         KiEnterFrame(Block, &Frame, KiDiscardFrame);
-        (VOID)setjmp(Frame.Jump); /* a bug check drops its DPC and comes back here */
+        (VOID) setjmp(Frame.Jump); /* a bug check drops its DPC and comes back here */
     }
     KiDrainDpcs(&KprcbThread);
     if (Framed) {

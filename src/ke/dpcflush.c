@@ -1,12 +1,12 @@
 /*
  * dpcflush.c - KeFlushQueuedDpcs.
  *
- * A marker DPC is queued at the tail of every processor that is not idle; DPCs of one processor run one after the other, so once
- * the marker has run, all that was queued or running before has ended. Processors are done in batches, so that the markers fit
- * on the stack.
+ * A marker DPC is queued at the tail of every processor that is not idle; DPCs of one processor run one after the
+ * other, so once the marker has run, all that was queued or running before has ended. Processors are done in batches,
+ * so that the markers fit on the stack.
  *
- * Remaining: written by the markers (release), read by the flusher (acquire). The flusher's frame outlives the last marker's
- * access: a marker touches nothing after its decrement but the address it wakes.
+ * Remaining: written by the markers (release), read by the flusher (acquire). The flusher's frame outlives the last
+ * marker's access: a marker touches nothing after its decrement but the address it wakes.
  *
  * Tests: tests/ke/test_dpc.c.
  */

@@ -1,8 +1,8 @@
 /*
  * dpcqueue.c - the DPC queue of a processor: inbox, list, and their lock.
  *
- * A DPC from another processor goes to the inbox, by one compare-exchange; one from the processor itself goes to the list. The
- * inbox is one word, so that inserters never wait for the processor:
+ * A DPC from another processor goes to the inbox, by one compare-exchange; one from the processor itself goes to the
+ * list. The inbox is one word, so that inserters never wait for the processor:
  *
  *   bits 0-47    the KDPC inserted last (user addresses have 47 or 48 bits), its DpcListEntry.Next the one before it
  *   bits 48-62   how many there are, up to 32,767
@@ -19,11 +19,11 @@
  *   DpcQueueDepth                                                       anyone (estimate)
  *   DpcRoutineActive   the owner, TRUE before it empties the inbox      KeFlushQueuedDpcs     release / acquire; see KiDpcsIdle
  *
- * Bit 0 of a link in the inbox says that the DPC behind it goes to the head. Importance is read once, by the inserter, since
- * KeSetImportanceDpc must not affect a queued DPC.
+ * Bit 0 of a link in the inbox says that the DPC behind it goes to the head. Importance is read once, by the
+ * inserter, since KeSetImportanceDpc must not affect a queued DPC.
  *
- * Deviation: DpcQueueDepth counts a DPC from another processor once the owner has emptied the inbox; depth decisions add the count in
- * the inbox. DpcCount counts DPCs as they leave the queue.
+ * Deviation: DpcQueueDepth counts a DPC from another processor once the owner has emptied the inbox; depth decisions
+ * add the count in the inbox. DpcCount counts DPCs as they leave the queue.
  *
  * Tests: tests/ke/test_dpc.c, tests/stress/stress_dpc.c.
  */
@@ -60,8 +60,8 @@ KI_POST KiPostDpc(PKPCR Pcr, PKDPC Dpc, BOOLEAN ToHead)
 
     do {
         Dpc->DpcListEntry.Next = (PSINGLE_LIST_ENTRY)((ULONG_PTR)KiInboxPointer(Before) | (ToHead ? KI_TO_HEAD : 0));
-        After = (ULONGLONG)(ULONG_PTR)Dpc | ((Before & ~KI_INBOX_POINTER) +
-                                             (KI_INBOX_COUNT(Before) == KI_INBOX_FULL ? 0 : KI_INBOX_ONE));
+        After = (ULONGLONG)(ULONG_PTR)Dpc |
+                ((Before & ~KI_INBOX_POINTER) + (KI_INBOX_COUNT(Before) == KI_INBOX_FULL ? 0 : KI_INBOX_ONE));
     } while (!__atomic_compare_exchange_n(&Pcr->DpcInbox, &Before, After, TRUE, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
     if ((Before & KI_INBOX_WATCHED) != 0) {
         return KiPostWatched;
@@ -179,12 +179,13 @@ BOOLEAN KiUnlistDpc(PKDPC_DATA Data, PKDPC Dpc)
 
 BOOLEAN KiDpcsQueued(PKPCR Pcr)
 {
-    return KiInboxFilled(Pcr) || __atomic_load_n(&Pcr->PrcbData.DpcData[DPC_NORMAL].DpcQueueDepth, __ATOMIC_ACQUIRE) != 0;
+    return KiInboxFilled(Pcr) ||
+           __atomic_load_n(&Pcr->PrcbData.DpcData[DPC_NORMAL].DpcQueueDepth, __ATOMIC_ACQUIRE) != 0;
 }
 
 /*
- * A DPC goes inbox, list, routine, and this looks in the same order, so one that was queued before cannot slip by: the owner
- * raises the depth before it empties the inbox, and sets DpcRoutineActive before it lowers the depth.
+ * A DPC goes inbox, list, routine, and this looks in the same order, so one that was queued before cannot slip by:
+ * the owner raises the depth before it empties the inbox, and sets DpcRoutineActive before it lowers the depth.
  */
 BOOLEAN KiDpcsIdle(PKPCR Pcr)
 {

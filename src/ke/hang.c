@@ -1,8 +1,9 @@
 /*
  * hang.c - reports: of a bug check that nobody catches, and of a spin or wait without progress.
  *
- * Both are written while other threads run, so what they say of those is a snapshot of words read one by one. A thread's list of
- * held locks is written by the thread with relaxed stores and read here under KiThreadLock, which keeps its block alive.
+ * Both are written while other threads run, so what they say of those is a snapshot of words read one by one. A
+ * thread's list of held locks is written by the thread with relaxed stores and read here under KiThreadLock, which
+ * keeps its block alive.
  *
  * Tests: tests/ke/test_hang.c.
  */
@@ -60,8 +61,9 @@ static VOID KiPrintThreads(VOID)
             (Block == NULL || __atomic_load_n(&Block->HeldCount, __ATOMIC_RELAXED) == 0)) {
             continue;
         }
-        HalPrint("  thread %p (host id %d)%s%s\n", (void *)Thread, (int)__atomic_load_n(&Thread->HostId, __ATOMIC_RELAXED),
-                 Reason != NULL ? ": waits for " : "", Reason != NULL ? Reason : "");
+        HalPrint("  thread %p (host id %d)%s%s\n", (void *)Thread,
+                 (int)__atomic_load_n(&Thread->HostId, __ATOMIC_RELAXED), Reason != NULL ? ": waits for " : "",
+                 Reason != NULL ? Reason : "");
         if (Reason != NULL) {
             HalPrint("    at %p\n", __atomic_load_n(&Thread->WaitObject, __ATOMIC_RELAXED));
         }
@@ -72,8 +74,9 @@ static VOID KiPrintThreads(VOID)
 
 static ULONG KiQueryIrql(PKPCR Pcr)
 {
-    return __atomic_load_n(&Pcr->Owner, __ATOMIC_RELAXED) != NULL ? __atomic_load_n(&Pcr->Irql, __ATOMIC_RELAXED)
-                                                                  : __atomic_load_n(&Pcr->ResidentIrql, __ATOMIC_RELAXED);
+    return __atomic_load_n(&Pcr->Owner, __ATOMIC_RELAXED) != NULL
+               ? __atomic_load_n(&Pcr->Irql, __ATOMIC_RELAXED)
+               : __atomic_load_n(&Pcr->ResidentIrql, __ATOMIC_RELAXED);
 }
 
 VOID KiPrintMachine(VOID)
@@ -96,7 +99,8 @@ VOID KiPrintMachine(VOID)
         HalPrint("  processor %u: owner %p, IRQL %u, DPCs %d, pending%s%s%s\n", (unsigned)Index, (void *)Owner,
                  (unsigned)KiQueryIrql(Pcr),
                  (int)__atomic_load_n(&Pcr->PrcbData.DpcData[DPC_NORMAL].DpcQueueDepth, __ATOMIC_RELAXED),
-                 (Request & KPCR_REQUEST_DISPATCH) != 0 ? " DPC" : "", (Request & KPCR_REQUEST_LAZY) != 0 ? " lazy-DPC" : "",
+                 (Request & KPCR_REQUEST_DISPATCH) != 0 ? " DPC" : "",
+                 (Request & KPCR_REQUEST_LAZY) != 0 ? " lazy-DPC" : "",
                  (Request & KPCR_REQUEST_IPI) != 0 ? " IPI" : "");
     }
     KiPrintThreads();
@@ -120,9 +124,10 @@ VOID KiReportBugCheck(const KPRCB_BUGCHECK *BugCheck)
     KPRCB_THREAD_BLOCK *Block = &KprcbThread;
     const char *Name = KprcbBugCheckName(BugCheck->Code);
 
-    HalPrint("*** STOP 0x%08X %s\n    (0x%llX, 0x%llX, 0x%llX, 0x%llX)\n", (unsigned)BugCheck->Code, Name != NULL ? Name : "",
-             (unsigned long long)BugCheck->Parameter[0], (unsigned long long)BugCheck->Parameter[1],
-             (unsigned long long)BugCheck->Parameter[2], (unsigned long long)BugCheck->Parameter[3]);
+    HalPrint("*** STOP 0x%08X %s\n    (0x%llX, 0x%llX, 0x%llX, 0x%llX)\n", (unsigned)BugCheck->Code,
+             Name != NULL ? Name : "", (unsigned long long)BugCheck->Parameter[0],
+             (unsigned long long)BugCheck->Parameter[1], (unsigned long long)BugCheck->Parameter[2],
+             (unsigned long long)BugCheck->Parameter[3]);
     if (Block->Thread == NULL) {
         HalPrint("    host thread %d, not attached\n", (int)HalCurrentThreadId());
     } else {

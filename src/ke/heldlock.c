@@ -1,8 +1,8 @@
 /*
  * heldlock.c - the list of locks that a thread owns or queues for.
  *
- * A thread keeps it in its own block: KPRCB_THREAD_BLOCK.Held, the last lock last; a queued lock as its node with bit 0 set. Beyond
- * KPRCB_HELD_LOCKS locks the surplus is counted and not recorded.
+ * A thread keeps it in its own block: KPRCB_THREAD_BLOCK.Held, the last lock last; a queued lock as its node with bit
+ * 0 set. Beyond KPRCB_HELD_LOCKS locks the surplus is counted and not recorded.
  *
  * Tests: tests/ke/test_bugcheck.c, tests/ke/test_spinlock.c.
  */
@@ -35,7 +35,8 @@ BOOLEAN KiCheckHeld(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
     if (((ULONG_PTR)Lock & 1) != 0) {
         PKSPIN_LOCK_QUEUE Node = (PKSPIN_LOCK_QUEUE)((ULONG_PTR)Lock - 1);
 
-        KeBugCheckEx(SPIN_LOCK_NOT_OWNED, (ULONG_PTR)__atomic_load_n(&Node->Lock, __ATOMIC_RELAXED) & ~(ULONG_PTR)3, (ULONG_PTR)Node, 0, 0);
+        KeBugCheckEx(SPIN_LOCK_NOT_OWNED, (ULONG_PTR)__atomic_load_n(&Node->Lock, __ATOMIC_RELAXED) & ~(ULONG_PTR)3,
+                     (ULONG_PTR)Node, 0, 0);
     }
     KeBugCheckEx(SPIN_LOCK_NOT_OWNED, (ULONG_PTR)Lock, 0, 0, 0);
 }

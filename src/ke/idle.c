@@ -1,10 +1,11 @@
 /*
  * idle.c - the idle thread: serves a processor that nobody owns.
  *
- * It takes the processor for each batch of work and lets it go. After work it spins a while, since a park costs the next poster a
- * wake-up, and then parks on Request. It parks with work pending only after it has seen an owner who will look at Request
- * after letting go (KiIsOwned, a full barrier). Spinners are limited so that one host CPU stays free, and there are none where
- * processors outnumber CPUs, nor for a processor with a resident, which runs on the same CPU.
+ * It takes the processor for each batch of work and lets it go. After work it spins a while, since a park costs the
+ * next poster a wake-up, and then parks on Request. It parks with work pending only after it has seen an owner who
+ * will look at Request after letting go (KiIsOwned, a full barrier). Spinners are limited so that one host CPU stays
+ * free, and there are none where processors outnumber CPUs, nor for a processor with a resident, which runs on the
+ * same CPU.
  *
  * From its first spin until it parks it watches the inbox itself (dpcqueue.c), so that a poster needs no more than one
  * compare-exchange. Before it parks it ends the watch and looks once more.
@@ -76,8 +77,8 @@ static VOID KiEndWatch(PKPCR Pcr)
 }
 
 /*
- * With PARKED set, posters see to it that the idle thread wakes. Those that came before it was set relied on an owner, who may have let go
- * meanwhile, and Request may look as it did; so the owner is looked for once more.
+ * With PARKED set, posters see to it that the idle thread wakes. Those that came before it was set relied on an
+ * owner, who may have let go meanwhile, and Request may look as it did; so the owner is looked for once more.
  */
 static VOID KiParkIdly(PKPCR Pcr, ULONG Request)
 {
@@ -99,8 +100,8 @@ static VOID KiServeAsIdle(KPRCB_THREAD_BLOCK *Block)
 }
 
 /*
- * Nothing watches any more. Parks if there is nothing to do, or if an owner will do it: Request must say so before the idle thread
- * relies on the owner.
+ * Nothing watches any more. Parks if there is nothing to do, or if an owner will do it: Request must say so before
+ * the idle thread relies on the owner.
  */
 static VOID KiRest(PKPCR Pcr)
 {
@@ -157,7 +158,7 @@ VOID KiIdleThread(PVOID Context)
 
     KiAdoptThread(Pcr->PrcbData.IdleThread, Pcr);
     KiEnterFrame(Block, &Frame, KiDiscardFrame);
-    (VOID)setjmp(Frame.Jump); /* a bug check on this thread comes back here, the processor let go */
+    (VOID) setjmp(Frame.Jump); /* a bug check on this thread comes back here, the processor let go */
     KiIdleLoop(Block, Pcr);
     KiLeaveFrame(Block, &Frame);
 }

@@ -12,11 +12,12 @@
  *                    clears its own, by AND                                                         with the sender's acquire
  *   ReverseStall     the sender                                             stalling targets        release / acquire
  *
- * A target is claimed by SignalDone, so packets of several senders queue up behind one another, each sender polling meanwhile. A
- * target takes the sender out of SignalDone before it runs the worker; the worker's end is told by TargetSets alone.
+ * A target is claimed by SignalDone, so packets of several senders queue up behind one another, each sender polling
+ * meanwhile. A target takes the sender out of SignalDone before it runs the worker; the worker's end is told by
+ * TargetSets alone.
  *
- * Deviation: TargetSets has a word for each group; NT's TargetSet is its first. IPI_FREEZE and IPI_SYNCH_REQUEST are defined and not
- * sent by this library.
+ * Deviation: TargetSets has a word for each group; NT's TargetSet is its first. IPI_FREEZE and IPI_SYNCH_REQUEST are
+ * defined and not sent by this library.
  *
  * Tests: tests/ke/test_ipi.c, tests/stress/stress_ipi.c.
  */
@@ -52,8 +53,8 @@ static VOID KiTellSender(KPRCB_THREAD_BLOCK *Block, PKPRCB Sender)
 }
 
 /*
- * As KiRunPacket, for a bug check in the worker that somebody will catch: the sender must not wait for ever. Where this thread catches nothing the bug
- * check is delivered before the sender, who may be the one to take it, is told.
+ * As KiRunPacket, for a bug check in the worker that somebody will catch: the sender must not wait for ever. Where
+ * this thread catches nothing the bug check is delivered before the sender, who may be the one to take it, is told.
  */
 static VOID KiRunPacketFramed(KPRCB_THREAD_BLOCK *Block, PKPRCB Sender)
 {
@@ -171,8 +172,8 @@ static BOOLEAN KiClaimTarget(PKPRCB Sender, PKPCR Target)
 }
 
 /*
- * Claims the target for the caller's packet and interrupts it. Masked from the claim until the target knows: what the host's interrupt would run
- * in between may wait for a sender that waits for this target.
+ * Claims the target for the caller's packet and interrupts it. Masked from the claim until the target knows: what the
+ * host's interrupt would run in between may wait for a sender that waits for this target.
  */
 static VOID KiSendPacketTo(KPRCB_THREAD_BLOCK *Block, PKPCR Target)
 {
@@ -249,7 +250,8 @@ static VOID KiFillPacket(PKPRCB Prcb, PKIPI_WORKER Worker, PVOID Parameter1, PVO
     Prcb->WorkerRoutine = Worker;
 }
 
-VOID KiSendPacketToAll(KPRCB_THREAD_BLOCK *Block, PKIPI_WORKER Worker, PVOID Parameter1, PVOID Parameter2, PVOID Parameter3)
+VOID KiSendPacketToAll(KPRCB_THREAD_BLOCK *Block, PKIPI_WORKER Worker, PVOID Parameter1, PVOID Parameter2,
+                       PVOID Parameter3)
 {
     PKPRCB Prcb = Block->Pcr->Prcb;
 
@@ -312,7 +314,8 @@ VOID KiIpiSignalPacketDone(PKIPI_CONTEXT PacketContext)
 
 VOID KiIpiSignalPacketDoneAndStall(PKIPI_CONTEXT PacketContext, ULONG volatile *ReverseStall)
 {
-    KI_SPIN Spin = {.Reason = "the sender of an IPI packet to change ReverseStall", .Object = (const void *)ReverseStall};
+    KI_SPIN Spin = {.Reason = "the sender of an IPI packet to change ReverseStall",
+                    .Object = (const void *)ReverseStall};
     ULONG Before = __atomic_load_n(ReverseStall, __ATOMIC_RELAXED);
 
     KiIpiSignalPacketDone(PacketContext);

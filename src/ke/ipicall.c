@@ -1,15 +1,17 @@
 /*
  * ipicall.c - KeIpiGenericCall: the rendezvous.
  *
- * One call at a time, by KiBroadcastLock, which a caller takes while it still serves the call of another (polling, below IPI_LEVEL).
- * The caller's PacketBarrier counts processors that have not come yet, its own included; all start the function when it is 0.
+ * One call at a time, by KiBroadcastLock, which a caller takes while it still serves the call of another (polling,
+ * below IPI_LEVEL). The caller's PacketBarrier counts processors that have not come yet, its own included; all start
+ * the function when it is 0.
  *
  *   word                 written by                                    read by
  *   KiBroadcastLock      callers, compare-exchange / store (release)   callers
  *   PacketBarrier        each processor subtracts itself, acq_rel      each processor (acquire)
  *   KiBarrierSleepers    whoever sleeps on a PacketBarrier             the last to come, after its subtraction; both seq_cst
  *
- * Waiters of the rendezvous spin a little and then sleep, since the processors that are still to come may need their CPUs.
+ * Waiters of the rendezvous spin a little and then sleep, since the processors that are still to come may need their
+ * CPUs.
  *
  * Tests: tests/ke/test_ipicall.c, tests/stress/stress_ipi.c. Benchmark: ipi.hot.
  */
@@ -46,10 +48,14 @@ static BOOLEAN KiAllCame(LONG volatile *Barrier)
     return __atomic_load_n(Barrier, __ATOMIC_SEQ_CST) == 0;
 }
 
-/* Counts the caller in and waits for the others. Press: called each millisecond by the sender, for targets that do not come. */
+/*
+ * Counts the caller in and waits for the others. Press: called each millisecond by the sender, for targets that do
+ * not come.
+ */
 static VOID KiMeet(LONG volatile *Barrier, VOID (*Press)(PKPRCB), PKPRCB Sender)
 {
-    KI_SPIN Spin = {.Reason = "all processors to reach a KeIpiGenericCall", .Object = (const void *)Barrier, .Holding = TRUE};
+    KI_SPIN Spin = {
+        .Reason = "all processors to reach a KeIpiGenericCall", .Object = (const void *)Barrier, .Holding = TRUE};
 
     if (__atomic_sub_fetch(Barrier, 1, __ATOMIC_SEQ_CST) == 0) {
         if (__atomic_load_n(&KiBarrierSleepers, __ATOMIC_SEQ_CST) != 0) {
@@ -108,7 +114,8 @@ static VOID KiFinishCall(KIRQL OldIrql)
 }
 
 /* The caller's own part; a bug check in it that somebody catches still waits for the others and frees the lock. */
-static ULONG_PTR KiCallHere(KPRCB_THREAD_BLOCK *Block, PKIPI_BROADCAST_WORKER Function, ULONG_PTR Context, KIRQL OldIrql)
+static ULONG_PTR KiCallHere(KPRCB_THREAD_BLOCK *Block, PKIPI_BROADCAST_WORKER Function, ULONG_PTR Context,
+                            KIRQL OldIrql)
 {
     KI_FRAME Frame;
     ULONG_PTR Result;
@@ -145,7 +152,8 @@ ULONG_PTR KeIpiGenericCall(PKIPI_BROADCAST_WORKER BroadcastFunction, ULONG_PTR C
     Level = KfRaiseIrql(IPI_LEVEL);
     Prcb = Block->Pcr->Prcb;
     __atomic_store_n(&Prcb->PacketBarrier, (LONG)KiMachine.ProcessorCount, __ATOMIC_RELAXED);
-    KiSendPacketToAll(Block, KiGenericCallWorker, (PVOID)BroadcastFunction, (PVOID)Context, (PVOID)&Prcb->PacketBarrier);
+    KiSendPacketToAll(Block, KiGenericCallWorker, (PVOID)BroadcastFunction, (PVOID)Context,
+                      (PVOID)&Prcb->PacketBarrier);
     KiMeet(&Prcb->PacketBarrier, KiPressMissing, Prcb);
     Result = KiCallHere(Block, BroadcastFunction, Context, Level);
     KiFinishCall(Level);

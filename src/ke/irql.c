@@ -1,13 +1,14 @@
 /*
  * irql.c - KfRaiseIrql, KfLowerIrql, serving what is pending, polling, the host's interrupt.
  *
- * irql.h has the inline halves and the protocol, owner.c the ownership. The rule of every way down across DISPATCH_LEVEL: serve,
- * let go, then look at Request once more and take the processor back if something came in between. The poster sets the bit,
- * then looks for an owner; the owner lets go, then looks for the bit: one of them sees the other.
+ * irql.h has the inline halves and the protocol, owner.c the ownership. The rule of every way down across
+ * DISPATCH_LEVEL: serve, let go, then look at Request once more and take the processor back if something came in
+ * between. The poster sets the bit, then looks for an owner; the owner lets go, then looks for the bit: one of them
+ * sees the other.
  *
  * Deviation: on NT an IPI interrupts between any two instructions. Here an owner serves it when it polls, or from the
- * host's interrupt when it has not polled for a millisecond, which finds the thread at DISPATCH_LEVEL or above (so it owns its processor,
- * see KiLetGoProcessor), below IPI_LEVEL and not masked.
+ * host's interrupt when it has not polled for a millisecond, which finds the thread at DISPATCH_LEVEL or above (so it
+ * owns its processor, see KiLetGoProcessor), below IPI_LEVEL and not masked.
  *
  * Tests: tests/ke/test_irql.c, tests/stress/stress_owner.c, tests/stress/stress_dpc.c.
  */
@@ -54,7 +55,7 @@ VOID KiPollHolding(KPRCB_THREAD_BLOCK *Block)
         return;
     }
     KiEnterFrame(Block, &Frame, KiDiscardFrame);
-    (VOID)setjmp(Frame.Jump);
+    (VOID) setjmp(Frame.Jump);
     KiPoll(&KprcbThread);
     KiLeaveFrame(&KprcbThread, &Frame);
 }
@@ -133,7 +134,9 @@ VOID KfLowerIrqlPending(PKPCR Pcr)
     KiLookAgain(&KprcbThread, Pcr, KI_PENDING);
 }
 
-/* What a free build does with any level: sets it, taking or letting go of the processor as it crosses DISPATCH_LEVEL. */
+/*
+ * What a free build does with any level: sets it, taking or letting go of the processor as it crosses DISPATCH_LEVEL.
+ */
 static VOID KiSetIrql(KPRCB_THREAD_BLOCK *Block, KIRQL NewIrql)
 {
     KIRQL OldIrql = Block->Irql;

@@ -30,9 +30,9 @@ typedef struct _KI_MACHINE {
     ULONG TimeIncrement;
     ULONG HostProcessors;
     BOOLEAN Checked;
-    BOOLEAN Biased;   /* residents order by membarrier; otherwise by exchange */
-    BOOLEAN Crowded;  /* processors outnumber host CPUs */
-    BOOLEAN Signals;  /* owners that do not poll may be interrupted */
+    BOOLEAN Biased;  /* residents order by membarrier; otherwise by exchange */
+    BOOLEAN Crowded; /* processors outnumber host CPUs */
+    BOOLEAN Signals; /* owners that do not poll may be interrupted */
     PKPCR Processors;
 } KI_MACHINE;
 
@@ -60,31 +60,31 @@ KAFFINITY KiGroupMask(USHORT Group);
 typedef enum _KI_THREAD_KIND { KiAutoThread, KiNamedThread, KiMachineThread } KI_THREAD_KIND;
 
 /*
- * A thread. Memory of this type is not given back while the machine runs, so that others may read HostId of a thread that has
- * ended. Writer of all members: the thread itself; the list links under KiThreadLock.
+ * A thread. Memory of this type is not given back while the machine runs, so that others may read HostId of a thread
+ * that has ended. Writer of all members: the thread itself; the list links under KiThreadLock.
  */
 typedef struct _KTHREAD {
     LIST_ENTRY ThreadListEntry; /* KiThreadLock */
     KPRCB_THREAD_BLOCK *Block;
     LONG volatile HostId;
     UCHAR Kind;
-    BOOLEAN MovePending;        /* the affinity changed at DISPATCH_LEVEL */
+    BOOLEAN MovePending; /* the affinity changed at DISPATCH_LEVEL */
     BOOLEAN SystemAffinityActive;
     BOOLEAN volatile ApcInterrupt; /* an APC_LEVEL software interrupt is pending */
     GROUP_AFFINITY UserAffinity;
     GROUP_AFFINITY SystemAffinity;
-    PKPCR Residence;            /* the processor of which it is, or was until displaced, the resident */
-    BOOLEAN Biased;             /* owns Residence by ResidentIrql alone, unless Request says REVOKED */
-    ULONG BiasThreshold;        /* the OwnerRun that regains bias */
-    ULONG volatile Inherited;   /* the token of the processor whose heir it is was handed to it; it sleeps on this word */
-    ULONG Waits;                /* for spin locks since FirstWait */
-    ULONGLONG FirstWait;        /* ns */
-    ULONGLONG Waited;           /* ns spent in them */
-    const volatile VOID *RestFrom; /* a hot lock from which to rest after letting go */
-    struct _KI_FRAME *Frame;    /* innermost */
+    PKPCR Residence;          /* the processor of which it is, or was until displaced, the resident */
+    BOOLEAN Biased;           /* owns Residence by ResidentIrql alone, unless Request says REVOKED */
+    ULONG BiasThreshold;      /* the OwnerRun that regains bias */
+    ULONG volatile Inherited; /* the token of the processor whose heir it is was handed to it; it sleeps on this word */
+    ULONG Waits;              /* for spin locks since FirstWait */
+    ULONGLONG FirstWait;      /* ns */
+    ULONGLONG Waited;         /* ns spent in them */
+    const volatile VOID *RestFrom;       /* a hot lock from which to rest after letting go */
+    struct _KI_FRAME *Frame;             /* innermost */
     struct _KI_FRAME *volatile Delivery; /* a catch frame of this thread to which another thread's bug check went */
-    PKPRCB ServedPacket;        /* the sender of the packet whose worker runs, until the worker says that it is done */
-    const char *volatile WaitReason;     /* what it spins or waits for, for the hang report */
+    PKPRCB ServedPacket; /* the sender of the packet whose worker runs, until the worker says that it is done */
+    const char *volatile WaitReason; /* what it spins or waits for, for the hang report */
     const void *volatile WaitObject;
 } KTHREAD;
 
@@ -117,7 +117,10 @@ const GROUP_AFFINITY *KiEffectiveAffinity(PKTHREAD Thread);
 
 /* --- owner.c: who owns a processor --- */
 
-/* Takes a processor of the calling thread's affinity, its home first. IRQL < DISPATCH_LEVEL; on return the thread owns Block->Pcr. */
+/*
+ * Takes a processor of the calling thread's affinity, its home first. IRQL < DISPATCH_LEVEL; on return the thread
+ * owns Block->Pcr.
+ */
 VOID KiTakeProcessor(KPRCB_THREAD_BLOCK *Block);
 /* The same, but only Pcr and only if it is free now. */
 BOOLEAN KiTryTakeProcessor(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr);
@@ -148,6 +151,8 @@ extern ULONG volatile KiSleepers;
 /* Around a wait for a spin lock, at DISPATCH_LEVEL or above. Begin: what KiBeginWait has returned. */
 ULONGLONG KiBeginWait(KPRCB_THREAD_BLOCK *Block);
 VOID KiEndWait(KPRCB_THREAD_BLOCK *Block, const volatile VOID *Lock, ULONGLONG Begin);
+/* At the start of the machine, while no thread rests. */
+VOID KiForgetHotLocks(VOID);
 /* Rests from RestFrom. IRQL < DISPATCH_LEVEL. */
 VOID KiRestFromLock(KPRCB_THREAD_BLOCK *Block);
 
@@ -166,7 +171,10 @@ VOID KiPress(PKPCR Pcr);
 VOID KiServePending(KPRCB_THREAD_BLOCK *Block);
 /* Serves IPIs only; called from every spin loop. Any IRQL, any thread. */
 VOID KiPoll(KPRCB_THREAD_BLOCK *Block);
-/* The same for a caller that may not be unwound: a bug check in an IPI worker is delivered to a catcher, this thread's first. */
+/*
+ * The same for a caller that may not be unwound: a bug check in an IPI worker is delivered to a catcher, this
+ * thread's first.
+ */
 VOID KiPollHolding(KPRCB_THREAD_BLOCK *Block);
 /* Goes from DISPATCH_LEVEL to NewIrql below it; with Lazily, without running the DPCs that asked for no interrupt. */
 VOID KiLowerBelowDispatch(KPRCB_THREAD_BLOCK *Block, KIRQL NewIrql, BOOLEAN Lazily);
@@ -178,8 +186,8 @@ VOID KiPublishIrql(KPRCB_THREAD_BLOCK *Block, KIRQL Irql);
 VOID KiHostInterrupt(VOID);
 
 /*
- * No IPI is served between these, not even by the host's interrupt: the caller holds an internal lock or has half-changed a
- * structure. They nest. What came meanwhile is found by the next poll.
+ * No IPI is served between these, not even by the host's interrupt: the caller holds an internal lock or has
+ * half-changed a structure. They nest. What came meanwhile is found by the next poll.
  */
 static inline VOID KiMaskInterrupts(KPRCB_THREAD_BLOCK *Block)
 {
@@ -210,9 +218,9 @@ VOID KiTakeApcInterrupt(KPRCB_THREAD_BLOCK *Block);
 typedef struct _KI_SPIN {
     const char *Reason;
     const void *Object;
-    BOOLEAN Holding;      /* the spinner holds something that an unwinding bug check would leave behind: it takes none */
+    BOOLEAN Holding; /* the spinner holds something that an unwinding bug check would leave behind: it takes none */
     ULONG Steps;
-    ULONG Period;         /* ms until the next report */
+    ULONG Period; /* ms until the next report */
     ULONGLONG Started;
 } KI_SPIN, *PKI_SPIN;
 
@@ -257,7 +265,8 @@ BOOLEAN KiServiceIpi(KPRCB_THREAD_BLOCK *Block);
 /* Nobody is inside KeIpiGenericCall: for the child of a fork. */
 VOID KiAbandonCalls(VOID);
 /* Sends the caller's packet to all processors but its own. */
-VOID KiSendPacketToAll(KPRCB_THREAD_BLOCK *Block, PKIPI_WORKER Worker, PVOID Parameter1, PVOID Parameter2, PVOID Parameter3);
+VOID KiSendPacketToAll(KPRCB_THREAD_BLOCK *Block, PKIPI_WORKER Worker, PVOID Parameter1, PVOID Parameter2,
+                       PVOID Parameter3);
 /* Waits for the targets of the caller's packet. */
 VOID KiStallOnTargets(KPRCB_THREAD_BLOCK *Block, const char *Reason);
 BOOLEAN KiPacketOutstanding(PKPCR Pcr);
@@ -317,16 +326,17 @@ VOID KiPassQueuedLock(PKSPIN_LOCK_QUEUE Node);
 /* --- bugcheck.c, hang.c --- */
 
 /*
- * A place to which a bug check unwinds. KiCatchFrame: KprcbCatchBugCheck. KiDiscardFrame: the machine's work on a thread that has
- * no catcher, or in a host's interrupt; the bug check is delivered to a catcher. KiCleanupFrame: finishes something and passes the bug check on.
+ * A place to which a bug check unwinds. KiCatchFrame: KprcbCatchBugCheck. KiDiscardFrame: the machine's work on a
+ * thread that has no catcher, or in a host's interrupt; the bug check is delivered to a catcher. KiCleanupFrame:
+ * finishes something and passes the bug check on.
  */
 typedef enum _KI_FRAME_KIND { KiCatchFrame, KiDiscardFrame, KiCleanupFrame } KI_FRAME_KIND;
 
 typedef struct _KI_FRAME {
     struct _KI_FRAME *Previous;
     LIST_ENTRY CatchListEntry; /* KiCatchLock; catch frames only */
-    KPRCB_BUGCHECK BugCheck;       /* that unwound to it */
-    KPRCB_BUGCHECK Delivery;       /* of another thread, or another place; KiCatchLock */
+    KPRCB_BUGCHECK BugCheck;   /* that unwound to it */
+    KPRCB_BUGCHECK Delivery;   /* of another thread, or another place; KiCatchLock */
     PKTHREAD Thread;
     UCHAR Kind;
     BOOLEAN Delivered; /* Delivery came, and the routine had returned by then */

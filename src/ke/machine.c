@@ -1,7 +1,8 @@
 /*
  * machine.c - KprcbStart, KprcbStop, the start by the first call, and the child of a fork.
  *
- * Lock: KiMachineLock serialises starting, stopping, attaching and detaching. Whoever waits for it is below DISPATCH_LEVEL.
+ * Lock: KiMachineLock serialises starting, stopping, attaching and detaching. Whoever waits for it is below
+ * DISPATCH_LEVEL.
  *
  * Tests: tests/ke/test_machine.c.
  */
@@ -99,6 +100,7 @@ NTSTATUS KiStartMachine(const KPRCB_CONFIG *Config)
         return Status;
     }
     KiReadHangPeriod();
+    KiForgetHotLocks();
     HalSetForkChild(KiForkChild);
     KiMachine.State = KiStarting;
     KiMachine.Biased = (KiMachine.Flags & KPRCB_NO_MEMBARRIER) == 0 && HalInitializeBarrier();

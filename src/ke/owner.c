@@ -1,9 +1,9 @@
 /*
  * owner.c - who owns a processor: the token, the resident's bias, its revocation and its return.
  *
- * At most one thread owns a processor. It owns it either by token (KPCR.Owner is the thread) or, as the resident, by bias
- * (KPCR.Owner is NULL, ResidentIrql is at DISPATCH_LEVEL or above, and Request does not say REVOKED). REVOKED is clear only
- * while the resident is biased.
+ * At most one thread owns a processor. It owns it either by token (KPCR.Owner is the thread) or, as the resident, by
+ * bias (KPCR.Owner is NULL, ResidentIrql is at DISPATCH_LEVEL or above, and Request does not say REVOKED). REVOKED is
+ * clear only while the resident is biased.
  *
  *   word            written by                              read by               ordering
  *   Owner           CAS NULL -> thread by whoever takes,    posters (KiIsOwned)   all seq_cst: the owner's exchange, then its
@@ -27,15 +27,16 @@
  *   KTHREAD         1 by who hands the token to the heir    the heir              release / acquire
  *   .Inherited
  *
- * Why a revocation is safe: after the barrier either the resident's ResidentIrql = DISPATCH_LEVEL is visible and the revoker
- * waits, or the resident's load of Request comes after the barrier, sees REVOKED, and the resident takes the token like everyone.
+ * Why a revocation is safe: after the barrier either the resident's ResidentIrql = DISPATCH_LEVEL is visible and the
+ * revoker waits, or the resident's load of Request comes after the barrier, sees REVOKED, and the resident takes the
+ * token like everyone.
  *
- * A displaced resident may be anywhere between its load of Fast and its store to ResidentIrql, for any time. Until it has noticed
- * (StaleResidents), REVOKED stays set, so whatever it stores it finds REVOKED.
+ * A displaced resident may be anywhere between its load of Fast and its store to ResidentIrql, for any time. Until it
+ * has noticed (StaleResidents), REVOKED stays set, so whatever it stores it finds REVOKED.
  *
- * Waiters sleep a few milliseconds at most at a time and then look for any free processor of their affinity: the owner of their home
- * may be spinning at DISPATCH_LEVEL for them. One that has slept once in vain becomes the heir of its home, to whom the next
- * release hands the token. Deviation: NT would have preempted the waiter instead.
+ * Waiters sleep a few milliseconds at most at a time and then look for any free processor of their affinity: the
+ * owner of their home may be spinning at DISPATCH_LEVEL for them. One that has slept once in vain becomes the heir of
+ * its home, to whom the next release hands the token. Deviation: NT would have preempted the waiter instead.
  *
  * Tests: tests/ke/test_owner.c, tests/stress/stress_owner.c.
  */
@@ -94,7 +95,7 @@ static VOID KiFreeToken(PKPCR Pcr)
     if (__builtin_expect(__atomic_load_n(&Pcr->TokenHeir, __ATOMIC_RELAXED) != NULL, 0) && KiHandToHeir(Pcr)) {
         return;
     }
-    (VOID)__atomic_exchange_n(&Pcr->Owner, NULL, __ATOMIC_SEQ_CST);
+    (VOID) __atomic_exchange_n(&Pcr->Owner, NULL, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&Pcr->TokenWaiters, __ATOMIC_SEQ_CST) != 0 && Run < KI_POLITE_RUN) {
         KiWakeTokenWaiter(Pcr);
     }
@@ -197,14 +198,14 @@ static BOOLEAN KiTakeByBias(KPRCB_THREAD_BLOCK *Block)
         __atomic_signal_fence(__ATOMIC_SEQ_CST);
         Request = __atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE);
     } else {
-        (VOID)__atomic_exchange_n(&Pcr->ResidentIrql, DISPATCH_LEVEL, __ATOMIC_SEQ_CST);
+        (VOID) __atomic_exchange_n(&Pcr->ResidentIrql, DISPATCH_LEVEL, __ATOMIC_SEQ_CST);
         Request = __atomic_load_n(&Pcr->Request, __ATOMIC_SEQ_CST);
     }
     if ((Request & KPCR_REQUEST_REVOKED) == 0) {
         Block->Pcr = Pcr;
         return TRUE;
     }
-    (VOID)__atomic_exchange_n(&Pcr->ResidentIrql, PASSIVE_LEVEL, __ATOMIC_SEQ_CST);
+    (VOID) __atomic_exchange_n(&Pcr->ResidentIrql, PASSIVE_LEVEL, __ATOMIC_SEQ_CST);
     KiLoseBias(Block);
     /* A poster may have taken the passing DISPATCH_LEVEL for an owner that looks again. */
     if ((__atomic_load_n(&Pcr->Request, __ATOMIC_SEQ_CST) & KI_PENDING) != 0) {
@@ -396,8 +397,8 @@ static PKPCR KiFindInstead(PKTHREAD Thread, PKPCR Pcr, const GROUP_AFFINITY *Aff
 }
 
 /*
- * A resident that is above DISPATCH_LEVEL may be spinning for the caller: the caller waits for it with the token in hand, and looks for another
- * processor now and then.
+ * A resident that is above DISPATCH_LEVEL may be spinning for the caller: the caller waits for it with the token in
+ * hand, and looks for another processor now and then.
  */
 static VOID KiTakeSlowly(KPRCB_THREAD_BLOCK *Block, PKPCR Home, const GROUP_AFFINITY *Affinity)
 {
@@ -461,7 +462,7 @@ VOID KiLetGoProcessor(KPRCB_THREAD_BLOCK *Block, KIRQL NewIrql)
         __atomic_signal_fence(__ATOMIC_SEQ_CST);
         Block->Fast = Pcr;
     } else {
-        (VOID)__atomic_exchange_n(&Pcr->ResidentIrql, NewIrql, __ATOMIC_SEQ_CST);
+        (VOID) __atomic_exchange_n(&Pcr->ResidentIrql, NewIrql, __ATOMIC_SEQ_CST);
     }
 }
 

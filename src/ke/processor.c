@@ -1,8 +1,8 @@
 /*
  * processor.c - the processor block at start, and the queries of processors and groups.
  *
- * Groups are filled in order: processor I is number I % GroupSize of group I / GroupSize. All processors are active from the
- * start, so active and maximum counts agree.
+ * Groups are filled in order: processor I is number I % GroupSize of group I / GroupSize. All processors are active
+ * from the start, so active and maximum counts agree.
  *
  * Tests: tests/ke/test_processor.c.
  */
@@ -45,7 +45,8 @@ static VOID KiInitializeProcessor(ULONG Index)
 }
 
 /*
- * Each host CPU is asked once, from the CPU itself; processors that share it say the same. Without pinning one CPU speaks for all.
+ * Each host CPU is asked once, from the CPU itself; processors that share it say the same. Without pinning one CPU
+ * speaks for all.
  */
 static VOID KiIdentifyProcessors(VOID)
 {
@@ -123,7 +124,7 @@ ULONG KeGetCurrentProcessorNumber(VOID)
 
 ULONG KeGetProcessorIndexFromNumber(PPROCESSOR_NUMBER ProcNumber)
 {
-    (VOID)KiEnter();
+    (VOID) KiEnter();
     if (ProcNumber->Reserved != 0 || ProcNumber->Number >= KiGroupProcessorCount(ProcNumber->Group)) {
         return INVALID_PROCESSOR_INDEX;
     }
@@ -132,7 +133,7 @@ ULONG KeGetProcessorIndexFromNumber(PPROCESSOR_NUMBER ProcNumber)
 
 NTSTATUS KeGetProcessorNumberFromIndex(ULONG ProcIndex, PPROCESSOR_NUMBER ProcNumber)
 {
-    (VOID)KiEnter();
+    (VOID) KiEnter();
     if (ProcIndex >= KiMachine.ProcessorCount) {
         return STATUS_INVALID_PARAMETER;
     }
@@ -142,7 +143,7 @@ NTSTATUS KeGetProcessorNumberFromIndex(ULONG ProcIndex, PPROCESSOR_NUMBER ProcNu
 
 ULONG KeQueryActiveProcessorCount(PKAFFINITY ActiveProcessors)
 {
-    (VOID)KiEnter();
+    (VOID) KiEnter();
     if (ActiveProcessors != NULL) {
         *ActiveProcessors = KiGroupMask(0);
     }
@@ -151,7 +152,7 @@ ULONG KeQueryActiveProcessorCount(PKAFFINITY ActiveProcessors)
 
 ULONG KeQueryActiveProcessorCountEx(USHORT GroupNumber)
 {
-    (VOID)KiEnter();
+    (VOID) KiEnter();
     return GroupNumber == ALL_PROCESSOR_GROUPS ? KiMachine.ProcessorCount : KiGroupProcessorCount(GroupNumber);
 }
 
@@ -162,7 +163,7 @@ KAFFINITY KeQueryActiveProcessors(VOID)
 
 USHORT KeQueryActiveGroupCount(VOID)
 {
-    (VOID)KiEnter();
+    (VOID) KiEnter();
     return (USHORT)KiMachine.GroupCount;
 }
 
@@ -183,7 +184,7 @@ USHORT KeQueryMaximumGroupCount(VOID)
 
 KAFFINITY KeQueryGroupAffinity(USHORT GroupNumber)
 {
-    (VOID)KiEnter();
+    (VOID) KiEnter();
     return KiGroupMask(GroupNumber);
 }
 

@@ -8,11 +8,12 @@
  *   Node->Lock       the node's thread until it queues; then the             the node's thread          release / acquire
  *                    predecessor, once: WAIT -> OWNER; then the node's thread
  *
- * Arrival is the exchange: who came first there owns first. A released node with a successor that has exchanged but not linked yet
- * waits for the link.
+ * Arrival is the exchange: who came first there owns first. A released node with a successor that has exchanged but
+ * not linked yet waits for the link.
  *
- * Since only the owner of a processor spins, at most one thread a processor does; so a queue stays short however many threads want
- * the lock. Threads that fight for it where they outnumber processors or CPUs take turns below DISPATCH_LEVEL (contention.c).
+ * Since only the owner of a processor spins, at most one thread a processor does; so a queue stays short however many
+ * threads want the lock. Threads that fight for it where they outnumber processors or CPUs take turns below
+ * DISPATCH_LEVEL (contention.c).
  *
  * Tests: tests/ke/test_queuedlock.c, tests/stress/stress_queuedlock.c.
  */
@@ -46,7 +47,8 @@ static VOID KiAwaitTurn(PKSPIN_LOCK_QUEUE Node, BOOLEAN Holding)
 {
     KI_SPIN Spin = {.Reason = "a queued spin lock", .Object = KiNodeLock(Node), .Holding = Holding};
 
-    for (ULONG Pauses = KiMachine.Crowded ? KI_QUEUE_PAUSES - KI_CROWDED_PAUSES : 0; Pauses < KI_QUEUE_PAUSES; Pauses += 1) {
+    for (ULONG Pauses = KiMachine.Crowded ? KI_QUEUE_PAUSES - KI_CROWDED_PAUSES : 0; Pauses < KI_QUEUE_PAUSES;
+         Pauses += 1) {
         if (!KiNodeWaits(Node)) {
             return;
         }
@@ -119,8 +121,8 @@ static inline VOID KiDequeue(PKSPIN_LOCK SpinLock, PKSPIN_LOCK_QUEUE Node)
 }
 
 /*
- * All cases. A handle that was released keeps its flags; that it is not recorded any more tells. It is recorded until the lock has been handed
- * over, so that a bug check in what is polled meanwhile hands it over too.
+ * All cases. A handle that was released keeps its flags; that it is not recorded any more tells. It is recorded until
+ * the lock has been handed over, so that a bug check in what is polled meanwhile hands it over too.
  */
 static VOID KiReleaseQueuedLock(KPRCB_THREAD_BLOCK *Block, PKSPIN_LOCK_QUEUE Node)
 {

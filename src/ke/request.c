@@ -8,8 +8,8 @@
  *   an owner, after it has let go (irql.c);
  *   and if the idle thread is parked and nobody owns the processor, the poster wakes the idle thread.
  *
- * The poster's OR of Request (seq_cst) pairs with the idle thread's compare-exchange of the same word, and with the owner's
- * letting go (KiIsOwned). Whoever finds the bit set already leaves the matter to the one who set it.
+ * The poster's OR of Request (seq_cst) pairs with the idle thread's compare-exchange of the same word, and with the
+ * owner's letting go (KiIsOwned). Whoever finds the bit set already leaves the matter to the one who set it.
  *
  * Tests: tests/ke/test_dpc.c, tests/stress/stress_dpc.c.
  */

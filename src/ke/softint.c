@@ -5,13 +5,14 @@
  *   APC_LEVEL        pends for the calling thread: runs the registered routine, at APC_LEVEL, on the way below APC_LEVEL, after the thread
  *                    has let go of its processor, since APCs may wait.
  *
- * What an APC_LEVEL interrupt runs is registered by the layer that has APCs. Until then a request for it runs nothing and is cleared when it
- * is taken.
+ * What an APC_LEVEL interrupt runs is registered by the layer that has APCs. Until then a request for it runs nothing
+ * and is cleared when it is taken.
  *
  *   KTHREAD.ApcInterrupt   its thread, also from the host's interrupt: set last, cleared first, relaxed
  *   KiApcRoutine           whoever registers (release); threads on their way down (acquire)
  *
- * Deviation: NT's pending APC_LEVEL interrupt is the processor's; here it is the thread's, as its level is below DISPATCH_LEVEL.
+ * Deviation: NT's pending APC_LEVEL interrupt is the processor's; here it is the thread's, as its level is below
+ * DISPATCH_LEVEL.
  *
  * Tests: tests/ke/test_softint.c.
  */

@@ -1,14 +1,15 @@
 /*
  * spin.c - what every spin loop of the library does between two looks, and YieldProcessor.
  *
- * A spinner that owns a processor serves its IPIs. Where processors outnumber CPUs, whoever it waits for may need its CPU, so it
- * yields. A spin without progress is reported (hang.c) and ends when another thread's bug check is delivered to the spinner.
+ * A spinner that owns a processor serves its IPIs. Where processors outnumber CPUs, whoever it waits for may need its
+ * CPU, so it yields. A spin without progress is reported (hang.c) and ends when another thread's bug check is
+ * delivered to the spinner.
  *
  * Tests: tests/ke/test_spinlock.c, tests/ke/test_bugcheck.c.
  */
 #include "ki.h"
 
-#define KI_POLL_STEPS 8           /* a power of 2, like the others */
+#define KI_POLL_STEPS 8 /* a power of 2, like the others */
 #define KI_CROWDED_YIELD_STEPS 64
 #define KI_YIELD_STEPS 8192
 #define KI_CLOCK_STEPS 16384

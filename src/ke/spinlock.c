@@ -1,7 +1,8 @@
 /*
  * spinlock.c - KSPIN_LOCK.
  *
- * The word: 0 free; held: 1 on a free build, the owner's KTHREAD with bit 0 set on a checked one, as on NT's checked builds.
+ * The word: 0 free; held: 1 on a free build, the owner's KTHREAD with bit 0 set on a checked one, as on NT's checked
+ * builds.
  *
  *   written by                                                  read by
  *   0 -> held by whoever acquires, compare-exchange (acquire)   those who spin (relaxed), KeTestSpinLock

@@ -1,14 +1,15 @@
 /*
  * thread.c - KTHREAD: attaching host threads, detaching them, and what happens when one ends.
  *
- * Every thread that calls the library is attached: by name (KprcbAttachThread), by its first call, or, the machine's own, as it is
- * created. A thread that ends detaches by itself; one that ends at or above DISPATCH_LEVEL is a bug check.
+ * Every thread that calls the library is attached: by name (KprcbAttachThread), by its first call, or, the machine's
+ * own, as it is created. A thread that ends detaches by itself; one that ends at or above DISPATCH_LEVEL is a bug
+ * check.
  *
- * Memory of threads comes in blocks of pages and is kept on a free list until the machine stops: revokers and the interrupt path
- * read HostId of a thread that may just have ended.
+ * Memory of threads comes in blocks of pages and is kept on a free list until the machine stops: revokers and the
+ * interrupt path read HostId of a thread that may just have ended.
  *
- * Lock order: KiMachineLock, then KiThreadLock. Nobody waits for a processor with either: its owner may be waiting for a thread that attaches.
- * Tests: tests/ke/test_thread.c.
+ * Lock order: KiMachineLock, then KiThreadLock. Nobody waits for a processor with either: its owner may be waiting
+ * for a thread that attaches. Tests: tests/ke/test_thread.c.
  */
 #include "ki.h"
 
@@ -25,9 +26,9 @@ typedef struct _KI_THREAD_BLOCK {
 
 #define KI_BLOCK_THREADS ((KI_THREAD_PAGES - sizeof(KI_THREAD_BLOCK)) / sizeof(KTHREAD))
 
-static KI_THREAD_BLOCK *KiThreadBlocks; /* KiThreadLock */
+static KI_THREAD_BLOCK *KiThreadBlocks;                                                  /* KiThreadLock */
 static LIST_ENTRY KiFreeThreadListHead = {&KiFreeThreadListHead, &KiFreeThreadListHead}; /* KiThreadLock */
-static ULONG KiNextHome;                /* KiMachineLock */
+static ULONG KiNextHome;                                                                 /* KiMachineLock */
 
 static VOID KiLink(PLIST_ENTRY Head, PLIST_ENTRY Entry)
 {
@@ -93,7 +94,8 @@ VOID KiAdoptThread(PKTHREAD Thread, PKPCR Home)
     };
     __atomic_store_n(&Thread->HostId, HalCurrentThreadId(), __ATOMIC_RELAXED);
     Thread->UserAffinity.Group = Home->PrcbData.Group;
-    Thread->UserAffinity.Mask = Thread->Kind == KiAutoThread ? KiGroupMask(Home->PrcbData.Group) : Home->PrcbData.GroupSetMember;
+    Thread->UserAffinity.Mask =
+        Thread->Kind == KiAutoThread ? KiGroupMask(Home->PrcbData.Group) : Home->PrcbData.GroupSetMember;
     HalAcquireMutex(&KiThreadLock);
     Thread->Block = Block;
     HalReleaseMutex(&KiThreadLock);

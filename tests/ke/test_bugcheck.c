@@ -1,8 +1,8 @@
 /*
  * test_bugcheck.c - KeBugCheckEx and KprcbCatchBugCheck: who catches what, and what is unwound.
  *
- * Bug checks of IPI workers are in test_bugcheckipi.c, those that nobody catches in test_hang.c. Threads other than the test's report by
- * Check.
+ * Bug checks of IPI workers are in test_bugcheckipi.c, those that nobody catches in test_hang.c. Threads other than
+ * the test's report by Check.
  */
 #include "support/support.h"
 

@@ -1,6 +1,6 @@
 /*
- * test_bugcheckipi.c - bug checks of IPI workers, on the caller's processor and on others, and of a thread that serves an IPI while it
- * waits for a lock.
+ * test_bugcheckipi.c - bug checks of IPI workers, on the caller's processor and on others, and of a thread that
+ * serves an IPI while it waits for a lock.
  *
  * Threads other than the test's report by Check.
  */

@@ -1,8 +1,8 @@
 /*
  * test_ipi.c - request bits and packets: KiIpiSend, KiIpiSendPacket and its kin, HalRequestIpi, KiIpiServiceRoutine.
  *
- * A target is a thread that owns its processor and does not poll until it is told to, so that what a sender leaves in the KPRCBs can
- * be looked at. The machines run without signals. Rendezvous calls are in test_ipicall.c.
+ * A target is a thread that owns its processor and does not poll until it is told to, so that what a sender leaves in
+ * the KPRCBs can be looked at. The machines run without signals. Rendezvous calls are in test_ipicall.c.
  */
 #include "support/support.h"
 

@@ -1,9 +1,9 @@
 /*
  * test_ipicall.c - KeIpiGenericCall: that it is a rendezvous, whatever the processors are doing.
  *
- * Each call is checked from inside: the worker looks at the level of every processor as it starts, and the caller looks at what all of
- * them left behind as the call returns. Threads other than the test's own report by Check, since a failed assertion of cmocka may
- * only leave the thread that runs the test.
+ * Each call is checked from inside: the worker looks at the level of every processor as it starts, and the caller
+ * looks at what all of them left behind as the call returns. Threads other than the test's own report by Check, since
+ * a failed assertion of cmocka may only leave the thread that runs the test.
  */
 #include "support/support.h"
 
@@ -209,8 +209,8 @@ static void ComputeBelow(OWNER *Owner)
 }
 
 /*
- * ThreadSanitizer holds a signal back until the thread calls something that it intercepts, and one that arrives in read() until that
- * returns; it lets one through at once in epoll_wait.
+ * ThreadSanitizer holds a signal back until the thread calls something that it intercepts, and one that arrives in
+ * read() until that returns; it lets one through at once in epoll_wait.
  */
 static void LetSignalsThrough(void)
 {

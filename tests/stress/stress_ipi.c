@@ -1,9 +1,10 @@
 /*
  * stress_ipi.c - rendezvous calls and packets while DPCs, raises, lowers and locks go on around them.
  *
- * Each caller's worker counts by processor, so a rendezvous that left one out, ran it twice, or ran one while another was still at work is found
- * by its number. Invariants: every rendezvous reaches every processor once and one rendezvous runs at a time; every packet runs on
- * each of its targets once, in the sender's order; every DPC that was inserted runs once; the locks' counts are exact.
+ * Each caller's worker counts by processor, so a rendezvous that left one out, ran it twice, or ran one while another
+ * was still at work is found by its number. Invariants: every rendezvous reaches every processor once and one
+ * rendezvous runs at a time; every packet runs on each of its targets once, in the sender's order; every DPC that was
+ * inserted runs once; the locks' counts are exact.
  */
 #include "support/support.h"
 

@@ -1,8 +1,8 @@
 /*
  * support.h - what the tests of src/ke share: starting machines, host threads, gates, and the size of a stress run.
  *
- * Threads meet at gates and wait for counts by spinning with YieldProcessor's host half; nothing here sleeps or looks at a clock to
- * decide whether a test passes.
+ * Threads meet at gates and wait for counts by spinning with YieldProcessor's host half; nothing here sleeps or looks
+ * at a clock to decide whether a test passes.
  */
 #ifndef TEST_SUPPORT_H
 #define TEST_SUPPORT_H
