@@ -43,7 +43,7 @@ static void Prepare(KDPC *Dpc, PKDEFERRED_ROUTINE Routine, void *Context)
 /* --- throughput --- */
 
 static KDPC Dpcs[PEER_OUTSTANDING] LINE; /* a line each, as the words of the peers are */
-static uint64_t Ran LINE; /* by the routine, on one processor (release); the poster reads (acquire) */
+static uint64_t Ran LINE;                /* by the routine, on one processor (release); the poster reads (acquire) */
 
 typedef struct _POSTER {
     uint64_t Posted;

@@ -41,8 +41,9 @@ static VOID HalpWrite(const char *Text, SIZE_T Length)
             /* A pipe that nobody empties must not hang a report for ever. */
             struct pollfd Ready = {STDERR_FILENO, POLLOUT, 0};
 
-            if (poll(&Ready, 1, 1000) == 0)
+            if (poll(&Ready, 1, 1000) == 0) {
                 return;
+            }
         } else if (Written == 0 || errno != EINTR) {
             return;
         }
@@ -63,8 +64,9 @@ VOID HalPrint(const char *Format, ...)
         Length = HALP_PRINT_BYTES;
         Text[HALP_PRINT_BYTES - 1] = '\n';
     }
-    if (Length > 0)
+    if (Length > 0) {
         HalpWrite(Text, (SIZE_T)Length);
+    }
     errno = Saved;
 }
 
@@ -78,12 +80,15 @@ __attribute__((noinline)) VOID HalPrintStack(ULONG Skip)
     int Count = backtrace(Frames, HALP_STACK_FRAMES);
     int First = 0;
 
-    while (First < Count && Frames[First] != Caller)
+    while (First < Count && Frames[First] != Caller) {
         First++;
-    if (First == Count)
+    }
+    if (First == Count) {
         First = Count < 1 ? Count : 1;
-    if (Skip < (ULONG)(Count - First))
+    }
+    if (Skip < (ULONG)(Count - First)) {
         backtrace_symbols_fd(Frames + First + Skip, Count - First - (int)Skip, STDERR_FILENO);
+    }
     errno = Saved;
 #else
     UNREFERENCED_PARAMETER(Skip);

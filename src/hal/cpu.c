@@ -48,18 +48,21 @@ static ULONG HalpReadTopology(ULONG HostProcessor, const char *Name, ULONG Defau
     do {
         File = open(Path, O_RDONLY | O_CLOEXEC);
     } while (File < 0 && errno == EINTR);
-    if (File < 0)
+    if (File < 0) {
         return Default;
+    }
     do {
         Length = read(File, Text, sizeof(Text));
     } while (Length < 0 && errno == EINTR);
     close(File);
 
     /* Some hosts report -1 for what they do not know. */
-    if (Length <= 0 || Text[0] < '0' || Text[0] > '9')
+    if (Length <= 0 || Text[0] < '0' || Text[0] > '9') {
         return Default;
-    for (ssize_t Index = 0; Index < Length && Text[Index] >= '0' && Text[Index] <= '9'; Index++)
+    }
+    for (ssize_t Index = 0; Index < Length && Text[Index] >= '0' && Text[Index] <= '9'; Index++) {
         Value = Value * 10 + (ULONG)(Text[Index] - '0');
+    }
     return Value;
 }
 
@@ -70,10 +73,12 @@ static SIZE_T HalpReadMask(VOID)
         SIZE_T Bytes = Sets * sizeof(cpu_set_t);
 
         memset(HalpProcessMask, 0, Bytes);
-        if (sched_getaffinity(0, Bytes, HalpProcessMask) == 0)
+        if (sched_getaffinity(0, Bytes, HalpProcessMask) == 0) {
             return Bytes;
-        if (errno != EINVAL)
+        }
+        if (errno != EINVAL) {
             break;
+        }
     }
     return 0;
 }
@@ -95,8 +100,9 @@ ULONG HalInitializeProcessors(VOID)
     HalPrintStack(0xFFFFFFFF);
 
     HalpProcessMaskBytes = MaskBytes;
-    if (MaskBytes != 0)
+    if (MaskBytes != 0) {
         Count = (ULONG)CPU_COUNT_S(MaskBytes, HalpProcessMask);
+    }
     if (Count > 1 && Count * sizeof(HAL_CPU) > HalpProcessorBytes) {
         SIZE_T Bytes = Count * sizeof(HAL_CPU);
         HAL_CPU *New = HalAllocatePages(Bytes);
@@ -104,8 +110,9 @@ ULONG HalInitializeProcessors(VOID)
         if (New == NULL) {
             Count = 1;
         } else {
-            if (HalpProcessorBytes != 0)
+            if (HalpProcessorBytes != 0) {
                 HalFreePages(HalpProcessors, HalpProcessorBytes);
+            }
             HalpProcessors = New;
             HalpProcessorBytes = Bytes;
         }
@@ -116,8 +123,9 @@ ULONG HalInitializeProcessors(VOID)
         Count = 1;
     } else {
         for (ULONG Host = 0; Host < MaskBytes * 8 && Index < Count; Host++) {
-            if (CPU_ISSET_S(Host, MaskBytes, HalpProcessMask))
+            if (CPU_ISSET_S(Host, MaskBytes, HalpProcessMask)) {
                 HalpDescribe(&HalpProcessors[Index++], Host);
+            }
         }
     }
     HalpProcessorCount = Count;
@@ -139,8 +147,9 @@ BOOLEAN HalPinThread(ULONG HostProcessor)
     cpu_set_t Mask[HALP_MASK_SETS];
     SIZE_T Bytes;
 
-    if (HostProcessor >= HALP_MASK_CPUS)
+    if (HostProcessor >= HALP_MASK_CPUS) {
         return FALSE;
+    }
     Bytes = (HostProcessor / CPU_SETSIZE + 1) * sizeof(cpu_set_t);
     memset(Mask, 0, Bytes);
     CPU_SET_S(HostProcessor, Bytes, Mask);
@@ -149,8 +158,9 @@ BOOLEAN HalPinThread(ULONG HostProcessor)
 
 VOID HalUnpinThread(VOID)
 {
-    if (HalpProcessMaskBytes != 0)
+    if (HalpProcessMaskBytes != 0) {
         (void)sched_setaffinity(0, HalpProcessMaskBytes, HalpProcessMask);
+    }
 }
 
 ULONG HalCurrentProcessor(VOID)

@@ -20,8 +20,9 @@ BOOLEAN HalCpuid(ULONG Leaf, ULONG Subleaf, PHAL_CPUID Registers)
     unsigned int Eax, Ebx, Ecx, Edx;
 
     /* 0 only on an i386 that lacks the instruction. */
-    if (__get_cpuid_max(0, NULL) == 0)
+    if (__get_cpuid_max(0, NULL) == 0) {
         return FALSE;
+    }
     __cpuid_count(Leaf, Subleaf, Eax, Ebx, Ecx, Edx);
     Registers->Eax = Eax;
     Registers->Ebx = Ebx;
@@ -47,10 +48,12 @@ static ULONG HalpReadKiloHertz(ULONG HostProcessor, const char *Name)
 
     snprintf(Path, sizeof(Path), "/sys/devices/system/cpu/cpu%u/cpufreq/%s", (unsigned)HostProcessor, Name);
     File = fopen(Path, "re");
-    if (File == NULL)
+    if (File == NULL) {
         return 0;
-    if (fscanf(File, "%lu", &Value) != 1)
+    }
+    if (fscanf(File, "%lu", &Value) != 1) {
         Value = 0;
+    }
     fclose(File);
     return (ULONG)(Value / 1000);
 }
@@ -63,17 +66,20 @@ static ULONG HalpReadCpuInfo(ULONG HostProcessor)
     size_t Size = 0;
     ULONG Value = 0;
 
-    if (File == NULL)
+    if (File == NULL) {
         return 0;
+    }
     while (Value == 0 && getline(&Line, &Size, File) > 0) {
         const char *Colon = strchr(Line, ':');
 
-        if (Colon == NULL)
+        if (Colon == NULL) {
             continue;
-        if (strncmp(Line, "processor", 9) == 0)
+        }
+        if (strncmp(Line, "processor", 9) == 0) {
             Mine = strtoul(Colon + 1, NULL, 10) == HostProcessor;
-        else if (Mine && strncmp(Line, "cpu MHz", 7) == 0)
+        } else if (Mine && strncmp(Line, "cpu MHz", 7) == 0) {
             Value = (ULONG)(strtod(Colon + 1, NULL) + 0.5);
+        }
     }
     free(Line);
     fclose(File);
@@ -85,9 +91,11 @@ ULONG HalProcessorMHz(ULONG HostProcessor)
 {
     ULONG MHz = HalpReadKiloHertz(HostProcessor, "base_frequency");
 
-    if (MHz == 0)
+    if (MHz == 0) {
         MHz = HalpReadCpuInfo(HostProcessor);
-    if (MHz == 0)
+    }
+    if (MHz == 0) {
         MHz = HalpReadKiloHertz(HostProcessor, "cpuinfo_max_freq");
+    }
     return MHz;
 }

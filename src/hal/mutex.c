@@ -21,19 +21,23 @@ VOID HalAcquireMutex(PHAL_MUTEX Mutex)
     for (ULONG Spin = 0; Spin < HALP_MUTEX_SPINS; Spin++) {
         ULONG State = __atomic_load_n(&Mutex->State, __ATOMIC_RELAXED);
 
-        if (State == HALP_FREE && __atomic_compare_exchange_n(&Mutex->State, &State, HALP_HELD, 0, __ATOMIC_ACQUIRE,
-                                                              __ATOMIC_RELAXED))
+        if (State == HALP_FREE &&
+            __atomic_compare_exchange_n(&Mutex->State, &State, HALP_HELD, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
             return;
-        if (State == HALP_CONTENDED)
+        }
+        if (State == HALP_CONTENDED) {
             break;
+        }
         HalPause();
     }
-    while (__atomic_exchange_n(&Mutex->State, HALP_CONTENDED, __ATOMIC_ACQUIRE) != HALP_FREE)
+    while (__atomic_exchange_n(&Mutex->State, HALP_CONTENDED, __ATOMIC_ACQUIRE) != HALP_FREE) {
         HalPark(&Mutex->State, HALP_CONTENDED, 0);
+    }
 }
 
 VOID HalReleaseMutex(PHAL_MUTEX Mutex)
 {
-    if (__atomic_exchange_n(&Mutex->State, HALP_FREE, __ATOMIC_RELEASE) == HALP_CONTENDED)
+    if (__atomic_exchange_n(&Mutex->State, HALP_FREE, __ATOMIC_RELEASE) == HALP_CONTENDED) {
         HalWake(&Mutex->State, 1);
+    }
 }

@@ -38,11 +38,13 @@ PVOID HalAllocatePages(SIZE_T Bytes)
     SIZE_T Size = HalpRoundToPages(Bytes);
     PVOID Base;
 
-    if (Size < Bytes || Size == 0)
+    if (Size < Bytes || Size == 0) {
         return NULL;
+    }
     Base = mmap(NULL, Size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (Base == MAP_FAILED)
+    if (Base == MAP_FAILED) {
         return NULL;
+    }
 #ifdef HALP_LEAK_CHECKER
     __lsan_register_root_region(Base, Size);
 #endif
@@ -53,8 +55,9 @@ VOID HalFreePages(PVOID Base, SIZE_T Bytes)
 {
     SIZE_T Size = HalpRoundToPages(Bytes);
 
-    if (Base == NULL || Size == 0)
+    if (Base == NULL || Size == 0) {
         return;
+    }
 #ifdef HALP_LEAK_CHECKER
     __lsan_unregister_root_region(Base, Size);
 #endif

@@ -38,8 +38,9 @@ BOOLEAN HalPark(ULONG volatile *Word, ULONG Expected, ULONGLONG Timeout)
         Time.tv_nsec = (long)(Timeout % 1000000000u);
         Limit = &Time;
     }
-    if (syscall(SYS_futex, Word, FUTEX_WAIT_PRIVATE, Expected, Limit, NULL, 0) != 0)
+    if (syscall(SYS_futex, Word, FUTEX_WAIT_PRIVATE, Expected, Limit, NULL, 0) != 0) {
         InTime = errno != ETIMEDOUT;
+    }
     errno = Saved;
     return InTime;
 }

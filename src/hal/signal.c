@@ -35,8 +35,9 @@ static void HalpInterrupt(int Signal)
     int Saved = errno;
 
     UNREFERENCED_PARAMETER(Signal);
-    if (Routine != NULL)
+    if (Routine != NULL) {
         Routine();
+    }
     errno = Saved;
 }
 
@@ -44,11 +45,13 @@ BOOLEAN HalInstallInterrupt(VOID (*Routine)(VOID))
 {
     struct sigaction Action, Old;
 
-    if (sigaction(HALP_INTERRUPT_SIGNAL, NULL, &Old) != 0)
+    if (sigaction(HALP_INTERRUPT_SIGNAL, NULL, &Old) != 0) {
         return FALSE;
+    }
     /* Linux keeps sa_handler and sa_sigaction in the same place. */
-    if (Old.sa_handler != SIG_DFL && Old.sa_handler != SIG_IGN && Old.sa_handler != HalpInterrupt)
+    if (Old.sa_handler != SIG_DFL && Old.sa_handler != SIG_IGN && Old.sa_handler != HalpInterrupt) {
         return FALSE;
+    }
     __atomic_store_n(&HalpInterruptRoutine, Routine, __ATOMIC_RELEASE);
     Action.sa_handler = HalpInterrupt;
     Action.sa_flags = SA_RESTART;

@@ -74,11 +74,13 @@ static void *HalpThreadStart(void *Argument)
 {
     PHALP_START Start = Argument;
 
-    if (Start->Name[0] != 0)
+    if (Start->Name[0] != 0) {
         (void)pthread_setname_np(pthread_self(), Start->Name);
+    }
     /* A thread without a place of its own is born with the mask of its creator, which may be pinned. */
-    if (Start->HostProcessor == HAL_ANY_PROCESSOR)
+    if (Start->HostProcessor == HAL_ANY_PROCESSOR) {
         HalUnpinThread();
+    }
     Start->Routine(Start->Context);
     return NULL;
 }
@@ -88,8 +90,9 @@ static VOID HalpThreadSignals(sigset_t *Blocked)
     static const int Open[] = {HALP_INTERRUPT_SIGNAL, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
 
     sigfillset(Blocked);
-    for (ULONG Index = 0; Index < ARRAYSIZE(Open); Index++)
+    for (ULONG Index = 0; Index < ARRAYSIZE(Open); Index++) {
         sigdelset(Blocked, Open[Index]);
+    }
 }
 
 /* EINVAL: the place is refused, or no stack size is accepted. */
@@ -123,8 +126,9 @@ NTSTATUS HalCreateThread(PHAL_THREAD Thread, HAL_THREAD_ROUTINE *Routine, PVOID 
     sigset_t Blocked, Before;
     int Error;
 
-    if (Start == NULL)
+    if (Start == NULL) {
         return STATUS_INSUFFICIENT_RESOURCES;
+    }
     if (pthread_attr_init(&Attributes) != 0) {
         free(Start);
         return STATUS_INSUFFICIENT_RESOURCES;
@@ -133,8 +137,9 @@ NTSTATUS HalCreateThread(PHAL_THREAD Thread, HAL_THREAD_ROUTINE *Routine, PVOID 
     Start->Routine = Routine;
     Start->Context = Context;
     Start->HostProcessor = HostProcessor;
-    if (Name != NULL)
+    if (Name != NULL) {
         memcpy(Start->Name, Name, strnlen(Name, sizeof(Start->Name) - 1));
+    }
 
     HalpThreadSignals(&Blocked);
     pthread_sigmask(SIG_SETMASK, &Blocked, &Before);
@@ -188,8 +193,9 @@ VOID HalCurrentStack(ULONG_PTR *Low, ULONG_PTR *High)
 
     *Low = 0;
     *High = ~(ULONG_PTR)0;
-    if (pthread_getattr_np(pthread_self(), &Attributes) != 0)
+    if (pthread_getattr_np(pthread_self(), &Attributes) != 0) {
         return;
+    }
     if (pthread_attr_getstack(&Attributes, &Base, &Size) == 0 && Size != 0) {
         *Low = (ULONG_PTR)Base;
         *High = (ULONG_PTR)Base + Size;
@@ -201,13 +207,16 @@ static void HalpThreadExit(void *Context)
 {
     VOID (*Routine)(PVOID Context);
 
-    if (HalpExitRound < HALP_EXIT_ROUND)
+    if (HalpExitRound < HALP_EXIT_ROUND) {
         HalpExitRound++;
-    if (HalpExitRound < HALP_EXIT_ROUND && pthread_setspecific(HalpExitKey, Context) == 0)
+    }
+    if (HalpExitRound < HALP_EXIT_ROUND && pthread_setspecific(HalpExitKey, Context) == 0) {
         return;
+    }
     Routine = __atomic_load_n(&HalpExitRoutine, __ATOMIC_ACQUIRE);
-    if (Routine != NULL)
+    if (Routine != NULL) {
         Routine(Context);
+    }
 }
 
 static void HalpCreateExitKey(void)
@@ -231,8 +240,9 @@ static void HalpForkChild(void)
 {
     VOID (*Routine)(VOID) = __atomic_load_n(&HalpForkRoutine, __ATOMIC_ACQUIRE);
 
-    if (Routine != NULL)
+    if (Routine != NULL) {
         Routine();
+    }
 }
 
 static void HalpRegisterFork(void)
