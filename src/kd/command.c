@@ -92,6 +92,7 @@ static BOOLEAN KdParseOptions(int Count, char **Arguments, KD_OPTIONS *Options, 
     };
     int Option;
 
+    Arguments[0] = (char[]){"kprcb"}; /* getopt_long begins its complaints with it, as KdComplain does */
     while ((Option = getopt_long(Count, Arguments, "p:jhV", Long, NULL)) != -1) {
         switch (Option) {
         case 'p':

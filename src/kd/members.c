@@ -3,7 +3,8 @@
  * mean.
  *
  * Groups are those under which the public descriptions of the KPRCB list the newest layout. A new member of prcb.h
- * gets a row here. Test: tests/kd/test_command.c.
+ * gets a row here; the test "members" (cmake/CheckMembers.cmake) finds those that have none. Test:
+ * tests/kd/test_command.c.
  */
 #include "kd.h"
 
@@ -82,7 +83,7 @@ static void KdExplainPcrRequest(ULONGLONG Value, ULONG Element, char *Text, size
 {
     static const KD_BIT Bits[] = {
         {KPCR_REQUEST_REVOKED, "REVOKED"}, {KPCR_REQUEST_DISPATCH, "DISPATCH"}, {KPCR_REQUEST_LAZY, "LAZY"},
-        {KPCR_REQUEST_IPI, "IPI"},         {KPCR_REQUEST_PARKED, "PARKED"},
+        {KPCR_REQUEST_IPI, "IPI"},         {KPCR_REQUEST_STOP, "STOP"},         {KPCR_REQUEST_PARKED, "PARKED"},
     };
 
     (void)Element;
@@ -143,7 +144,17 @@ const KD_MEMBER KdPcrMembers[] = {
     ROW(KPCR, HostProcessor, "ULONG", KdNumber, "host CPU of the idle thread", KdExplainHost),
     ROW(KPCR, ResidentIrql, "ULONG", KdNumber, "level of the resident thread", NULL),
     ROW(KPCR, Request, "ULONG", KdHex, "what the owner is asked for", KdExplainPcrRequest),
+    ROW(KPCR, IdleWaiters, "ULONG", KdNumber, "not used", NULL),
+    ROW(KPCR, DpcInbox, "ULONGLONG", KdHex, "DPCs posted by others, not yet in the queue", NULL),
+    ROW(KPCR, Owner, "KTHREAD *", KdAddress, "thread that holds the token", NULL),
     ROW(KPCR, Resident, "KTHREAD *", KdAddress, "thread that the processor is biased to", NULL),
+    ROW(KPCR, LastOwner, "KTHREAD *", KdAddress, "who held the token last", NULL),
+    ROW(KPCR, OwnerRun, "ULONG", KdNumber, "times it took the token again, nobody between", NULL),
+    ROW(KPCR, StaleResidents, "ULONG", KdNumber, "residents displaced that have not noticed", NULL),
+    ROW(KPCR, TokenWaiters, "ULONG", KdNumber, "threads that wait for the token", NULL),
+    ROW(KPCR, TokenSequence, "ULONG", KdNumber, "what they sleep on", NULL),
+    ROW(KPCR, TokenWaking, "ULONG", KdNumber, "1: one was woken and has not looked yet", NULL),
+    ROW(KPCR, TokenHeir, "KTHREAD *", KdAddress, "who gets the token next, having waited long", NULL),
 #undef GROUP
 };
 const ULONG KdPcrMemberCount = ARRAYSIZE(KdPcrMembers);
@@ -191,11 +202,15 @@ const KD_MEMBER KdPrcbMembers[] = {
     ROW(KPRCB, SignalDone, "KPRCB *", KdAddress, "sender of the packet that waits here", NULL),
 #undef GROUP
 #define GROUP "DPC Management in Windows Server 2003 and Higher"
+    ROW(KPRCB, DpcData[0].DpcList.ListHead.Next, "SINGLE_LIST_ENTRY *", KdAddress, "the DPC that runs next", NULL),
+    ROW(KPRCB, DpcData[0].DpcList.LastEntry, "SINGLE_LIST_ENTRY *", KdAddress, "the one that runs last", NULL),
     ROW(KPRCB, DpcData[0].DpcLock, "KSPIN_LOCK", KdHex, "guards the queue; 0: free", NULL),
     ROW(KPRCB, DpcData[0].DpcQueueDepth, "LONG", KdNumber, "DPCs that wait", NULL),
     ROW(KPRCB, DpcData[0].DpcCount, "ULONG", KdNumber, "DPCs that have run", NULL),
     ROW(KPRCB, DpcData[0].ActiveDpc, "KDPC *", KdAddress, "the one that runs", NULL),
-    ROW(KPRCB, DpcData[1].DpcLock, "KSPIN_LOCK", KdHex, "the same for threaded DPCs", NULL),
+    ROW(KPRCB, DpcData[1].DpcList.ListHead.Next, "SINGLE_LIST_ENTRY *", KdAddress, "the same for threaded DPCs", NULL),
+    ROW(KPRCB, DpcData[1].DpcList.LastEntry, "SINGLE_LIST_ENTRY *", KdAddress, "", NULL),
+    ROW(KPRCB, DpcData[1].DpcLock, "KSPIN_LOCK", KdHex, "", NULL),
     ROW(KPRCB, DpcData[1].DpcQueueDepth, "LONG", KdNumber, "", NULL),
     ROW(KPRCB, DpcData[1].DpcCount, "ULONG", KdNumber, "", NULL),
     ROW(KPRCB, DpcData[1].ActiveDpc, "KDPC *", KdAddress, "", NULL),
@@ -204,6 +219,7 @@ const KD_MEMBER KdPrcbMembers[] = {
     ROW(KPRCB, DpcRequestRate, "ULONG", KdNumber, "DPC interrupts a tick, averaged", NULL),
     ROW(KPRCB, MinimumDpcRate, "ULONG", KdNumber, "a lower rate lets low DPCs ask for an interrupt", NULL),
     ROW(KPRCB, DpcLastCount, "ULONG", KdNumber, "DpcCount at the last tick", NULL),
+    ROW(KPRCB, DpcLastTick, "ULONG", KdNumber, "tick of the last update of DpcRequestRate", NULL),
     ROW(KPRCB, DpcRoutineActive, "BOOLEAN", KdBoolean, "DPCs are being run", NULL),
     ROW(KPRCB, QuantumEnd, "BOOLEAN", KdBoolean, "the thread's quantum is over", NULL),
 #undef GROUP

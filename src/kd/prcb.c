@@ -246,10 +246,10 @@ static int KdRunPrcb(const KD_OPTIONS *Options, int Count, char **Arguments)
 const KD_COMMAND KdPrcbCommand = {
     .Name = "prcb",
     .Arguments = "[N]",
-    .Summary = "the processor block (KPRCB) of processor N, or of all",
-    .Help = "Starts a machine and prints each member of the KPRCB of processor N, or of every processor: offset,\n"
-            "name, value, meaning, grouped as the public descriptions of the KPRCB group them. With --json: an\n"
-            "object whose array \"processors\" has an object for each processor; its \"prcbMembers\" lists name,\n"
-            "group, offset, type and value of each member.\n",
+    .Summary = "the processor block (KPCR, KPRCB) of processor N, or of all",
+    .Help = "Starts a machine and prints each member of the KPCR and the KPRCB of processor N, or of every\n"
+            "processor: offset, name, value, meaning, grouped as the public descriptions of the KPRCB group them.\n"
+            "With --json: an object whose array \"processors\" has an object for each processor; its \"pcrMembers\"\n"
+            "and \"prcbMembers\" list name, group, offset, type and value of each member.\n",
     .Routine = KdRunPrcb,
 };
