@@ -59,7 +59,7 @@ static const char Help[] =
     "  --seconds S          time of each point of the curve and each lock (default 1)\n"
     "  --help, --version\n"
     "\n"
-    "Exit status: 0 all rows ran, 1 a row failed, 2 wrong arguments, 130 interrupted.\n";
+    "Exit status: 0 all rows ran, 1 a row failed or a result was not written, 2 wrong arguments, 130 interrupted.\n";
 
 static __attribute__((noreturn, format(printf, 1, 2))) void Usage(const char *Format, ...)
 {
@@ -273,7 +273,7 @@ static bool WriteJson(const BENCH_STATE *Now)
 static __attribute__((noreturn)) void Finish(int Status)
 {
     BENCH_STATE Now = State(Status == EXIT_INTERRUPT);
-    bool TableToStderr = Main.Json != NULL && strcmp(Main.Json, "-") == 0;
+    FILE *Table = Main.Json != NULL && strcmp(Main.Json, "-") == 0 ? stderr : stdout;
     const BENCH_SKIP *Skips;
     int SkipCount;
 
@@ -281,7 +281,11 @@ static __attribute__((noreturn)) void Finish(int Status)
     if (Main.Json != NULL && !WriteJson(&Now) && Status == 0) {
         Status = 1;
     }
-    BenchTable(TableToStderr ? stderr : stdout, &Now);
+    BenchTable(Table, &Now);
+    if ((fflush(Table) != 0 || ferror(Table)) && Status == 0) {
+        fprintf(stderr, "kprcb-bench: cannot write the table: %s\n", strerror(errno));
+        Status = 1;
+    }
     Skips = BenchSkips(&SkipCount);
     for (int i = 0; i < SkipCount; i++) {
         Status = Status == 0 && Skips[i].Failed ? 1 : Status;

@@ -3,6 +3,10 @@
 # for x64, i386 and aarch64, in C and C++, and a few lines that must not compile. Prints what fails; the exit status
 # says whether anything did.
 #     tests/headers/compile.sh
+if [ $# -ne 0 ]; then
+    echo "usage: $0" >&2
+    exit 2
+fi
 cd "$(dirname "$0")/../.." || exit 2
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT

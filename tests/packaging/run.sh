@@ -5,6 +5,10 @@
 # pkg-config, as C++, as driver code; and one that takes SOURCE by add_subdirectory.
 set -euo pipefail
 
+if (($# != 6)); then
+    echo "usage: $0 SOURCE BUILD CMAKE CC GENERATOR VERSION" >&2
+    exit 2
+fi
 source_dir=$1
 build_dir=$2
 cmake=$3
