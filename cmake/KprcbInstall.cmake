@@ -5,7 +5,6 @@ set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/kprcb)
 
 install(TARGETS kprcb-shared kprcb-static kprcb-nt EXPORT kprcbTargets)
 install(DIRECTORY include/kprcb DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
-install(DIRECTORY DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/kprcb/nt)
 
 # The programs find the library beside them wherever the tree lies.
 if(IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}" OR IS_ABSOLUTE "${CMAKE_INSTALL_BINDIR}")

@@ -46,8 +46,6 @@ check() {
     }
 }
 
-have_wdm=false
-[[ -e "$source_dir/include/kprcb/nt/wdm.h" ]] && have_wdm=true
 have_cxx=false
 cxx=${CXX:-c++}
 command -v "$cxx" >/dev/null && have_cxx=true
@@ -55,7 +53,7 @@ command -v "$cxx" >/dev/null && have_cxx=true
 step "install, then move the prefix"
 quietly "$cmake" --install "$build_dir" --prefix "$work/prefix"
 mv "$work/prefix" "$prefix"
-for file in include/kprcb/kprcb.h include/kprcb/base.h; do
+for file in include/kprcb/kprcb.h include/kprcb/nt/wdm.h; do
     [[ -e "$prefix/$file" ]] || {
         echo "not installed: $file"
         exit 1
@@ -79,7 +77,7 @@ done
 
 step "find_package"
 quietly "$cmake" -S "$here/consumer" -B "$work/package" -G "$generator" -D CMAKE_C_COMPILER="$cc" \
-    -D CMAKE_PREFIX_PATH="$prefix" -D WITH_CXX=$have_cxx -D WITH_NT=$have_wdm -D VERSION="$version"
+    -D CMAKE_PREFIX_PATH="$prefix" -D WITH_CXX=$have_cxx -D WITH_NT=true -D VERSION="$version"
 quietly "$cmake" --build "$work/package"
 check "$work/package/consumer"
 check "$work/package/consumer-static"
@@ -87,12 +85,8 @@ if $have_cxx; then
     step "find_package, C++"
     check "$work/package/consumer-cxx"
 fi
-if $have_wdm; then
-    step "find_package, driver code"
-    check "$work/package/consumer-nt"
-else
-    step "skipped: driver code (no <wdm.h>)"
-fi
+step "find_package, driver code"
+check "$work/package/consumer-nt"
 
 step "find_package refuses a later version"
 if "$cmake" -S "$here/consumer" -B "$work/later" -G "$generator" -D CMAKE_C_COMPILER="$cc" \
@@ -103,12 +97,10 @@ fi
 
 step "add_subdirectory"
 quietly "$cmake" -S "$here/consumer" -B "$work/subdirectory" -G "$generator" -D CMAKE_C_COMPILER="$cc" \
-    -D SUBDIRECTORY="$source_dir" -D WITH_CXX=false -D WITH_NT=$have_wdm
+    -D SUBDIRECTORY="$source_dir" -D WITH_CXX=false -D WITH_NT=true
 quietly "$cmake" --build "$work/subdirectory" --parallel 2
 check "$work/subdirectory/consumer"
-if $have_wdm; then
-    check "$work/subdirectory/consumer-nt"
-fi
+check "$work/subdirectory/consumer-nt"
 if [[ -n "$(find "$work/subdirectory/kprcb" -type f \( -name kprcb -o -name kprcb-bench -o -name 'test_*' \))" ]]; then
     echo "failed: add_subdirectory built more than the libraries"
     exit 1
@@ -125,12 +117,10 @@ if command -v pkg-config >/dev/null; then
     flags=("${flags[@]/-lkprcb/-l:libkprcb.a}")
     quietly "$cc" "$here/consumer/consumer.c" -o "$work/by-pc-static" -I "$prefix/include" "${flags[@]}"
     check "$work/by-pc-static"
-    if $have_wdm; then
-        step "pkg-config, driver code"
-        read -ra flags <<<"$(pkg-config --cflags --libs kprcb-nt)"
-        quietly "$cc" "$here/consumer/driver.c" -o "$work/by-pc-nt" "${flags[@]}" -Wl,-rpath,"$lib_dir"
-        check "$work/by-pc-nt"
-    fi
+    step "pkg-config, driver code"
+    read -ra flags <<<"$(pkg-config --cflags --libs kprcb-nt)"
+    quietly "$cc" "$here/consumer/driver.c" -o "$work/by-pc-nt" "${flags[@]}" -Wl,-rpath,"$lib_dir"
+    check "$work/by-pc-nt"
     step "a native consumer finds no <wdm.h>"
     read -ra flags <<<"$(pkg-config --cflags kprcb)"
     if echo '#include <wdm.h>' | "$cc" -fsyntax-only -x c - "${flags[@]}" 2>/dev/null; then
