@@ -230,7 +230,11 @@ void BenchJson(FILE *Out, const BENCH_STATE *State)
     NumberMember(Out, "load_after", BenchLoad(), true);
     TextMember(Out, "kernel", BenchKernel());
     fputs("\"compiler\": ", Out);
+#ifdef __clang__
     String(Out, __VERSION__);
+#else
+    String(Out, "gcc " __VERSION__);
+#endif
     fprintf(Out, "},\n  \"quick\": %s, \"runs\": %d, \"interrupted\": %s, \"seconds\": %.1f,\n  \"rows\": [",
             Truth(BenchOptions.Quick), BenchOptions.Runs, Truth(State->Interrupted), State->Elapsed);
     for (int i = 0; Results != NULL && i < Count; i++) {
