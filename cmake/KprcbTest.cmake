@@ -39,7 +39,11 @@ function(kprcb_test name target)
     if(NOT arg_TIMEOUT)
         set(arg_TIMEOUT 120)
     endif()
-    add_test(NAME ${name} COMMAND ${KPRCB_TEST_LAUNCHER} $<TARGET_FILE:${target}>)
+    if(KPRCB_TEST_LAUNCHER)
+        add_test(NAME ${name} COMMAND ${KPRCB_TEST_LAUNCHER} $<TARGET_FILE:${target}>)
+    else()
+        add_test(NAME ${name} COMMAND ${target}) # a cross build's CMAKE_CROSSCOMPILING_EMULATOR runs targets only
+    endif()
     set_tests_properties(${name} PROPERTIES LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT}
         ENVIRONMENT "${KPRCB_TEST_ENVIRONMENT}")
     if(arg_LABEL STREQUAL "stress")
