@@ -139,6 +139,11 @@ static void dispatch_interrupt_runs_the_dpcs(void **State)
     assert_int_equal(DpcRuns, 1);
 }
 
+static ULONG Request(void)
+{
+    return __atomic_load_n(&KeGetPcr()->Request, __ATOMIC_RELAXED);
+}
+
 static void dispatch_interrupt_waits_for_the_lower(void **State)
 {
     KIRQL OldIrql;
@@ -146,12 +151,12 @@ static void dispatch_interrupt_waits_for_the_lower(void **State)
     UNREFERENCED_PARAMETER(State);
     KeRaiseIrql(DISPATCH_LEVEL, &OldIrql);
     HalRequestSoftwareInterrupt(DISPATCH_LEVEL);
-    assert_true((KeGetPcr()->Request & KPCR_REQUEST_DISPATCH) != 0);
+    assert_true((Request() & KPCR_REQUEST_DISPATCH) != 0);
     HalClearSoftwareInterrupt(DISPATCH_LEVEL);
-    assert_true((KeGetPcr()->Request & KPCR_REQUEST_DISPATCH) == 0);
+    assert_true((Request() & KPCR_REQUEST_DISPATCH) == 0);
     HalRequestSoftwareInterrupt(DISPATCH_LEVEL);
     KeLowerIrql(OldIrql);
-    assert_true((KeGetPcr()->Request & KPCR_REQUEST_DISPATCH) == 0);
+    assert_true((Request() & KPCR_REQUEST_DISPATCH) == 0);
 }
 
 static VOID RequestWrongLevel(PVOID Context)
