@@ -77,8 +77,8 @@ extern BENCH_OPTIONS BenchOptions;
 
 /*
  * Name: that of a peer of the row; the measured side comes first and may be called anything. Sample: ns per operation,
- * or 0 and less when it failed and has called BenchFail; NULL when it is not built in. Share (may be NULL): the share in
- * the last sample.
+ * or 0 and less when it failed and has called BenchFail; NULL when it is not built in. Share (may be NULL): the share
+ * in the last sample.
  */
 typedef struct _BENCH_SIDE {
     const char *Name;

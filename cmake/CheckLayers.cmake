@@ -1,7 +1,8 @@
 # cmake -D SOURCE=<project> -P CheckLayers.cmake
 #
-# Reads the #include lines of src and include. Outside src/hal and src/kd only the freestanding and a few other headers of
-# the C standard may be included; a layer includes its own headers, public headers, and the doors of the layers below it.
+# Reads the #include lines of src and include. Outside src/hal and src/kd only the freestanding and a few other headers
+# of the C standard may be included; a layer includes its own headers, public headers, and the doors of the layers below
+# it.
 cmake_minimum_required(VERSION 3.25)
 
 set(below_rtl "")
@@ -10,8 +11,8 @@ set(below_ke hal.h rtl.h)
 set(below_kd hal.h rtl.h ki.h)
 # Layers that may include the host's headers.
 set(host hal kd)
-set(standard stddef.h stdint.h stdarg.h stdbool.h stdalign.h stdnoreturn.h stdatomic.h limits.h float.h inttypes.h string.h
-    stdlib.h stdio.h setjmp.h ctype.h errno.h)
+set(standard stddef.h stdint.h stdarg.h stdbool.h stdalign.h stdnoreturn.h stdatomic.h limits.h float.h inttypes.h
+    string.h stdlib.h stdio.h setjmp.h ctype.h errno.h)
 
 set(failures 0)
 set(files_read 0)

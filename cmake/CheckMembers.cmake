@@ -1,7 +1,7 @@
 # cmake -D SOURCE=<project> -P CheckMembers.cmake
 #
-# Every member of KPCR and KPRCB in include/kprcb/prcb.h has a row in src/kd/members.c, but for padding and for the second
-# names of a union.
+# Every member of KPCR and KPRCB in include/kprcb/prcb.h has a row in src/kd/members.c, but for padding and for the
+# second names of a union.
 cmake_minimum_required(VERSION 3.25)
 
 set(no_row Reserved PrcbPad0 PrcbData CpuStep TargetSet)

@@ -1,7 +1,7 @@
 # Registers programs with ctest: label, timeout, and what the sanitizers need.
 
-# The shadow memory of AddressSanitizer and ThreadSanitizer does not fit every randomised address space ("unexpected memory
-# mapping" on kernels with vm.mmap_rnd_bits > 28). Without randomisation it always does.
+# The shadow memory of AddressSanitizer and ThreadSanitizer does not fit every randomised address space ("unexpected
+# memory mapping" on kernels with vm.mmap_rnd_bits > 28). Without randomisation it always does.
 set(KPRCB_TEST_LAUNCHER "")
 if(KPRCB_SANITIZE MATCHES "address|thread")
     execute_process(COMMAND setarch ${CMAKE_HOST_SYSTEM_PROCESSOR} -R true

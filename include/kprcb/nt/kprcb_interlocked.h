@@ -21,7 +21,6 @@
 
 #include <kprcb/nt/kprcb_atomic.h>
 
-
 /* --- 32 bits --- */
 
 #define InterlockedAnd(Destination, Value) KprcbAnd32(KPRCB_AT32(Destination), Value)
