@@ -25,6 +25,19 @@ ULONG volatile KiCatchers;
 static HAL_MUTEX KiCatchLock;
 static LIST_ENTRY KiCatchFrames = {&KiCatchFrames, &KiCatchFrames}; /* in order of entry */
 
+/* At any level: an interrupt whose worker has a bug check would wait for its own thread. */
+static VOID KiLockCatches(VOID)
+{
+    KiMaskInterrupts(&KprcbThread);
+    HalAcquireMutex(&KiCatchLock);
+}
+
+static VOID KiUnlockCatches(VOID)
+{
+    HalReleaseMutex(&KiCatchLock);
+    KiUnmaskInterrupts(&KprcbThread);
+}
+
 VOID KiEnterFrame(KPRCB_THREAD_BLOCK *Block, PKI_FRAME Frame, KI_FRAME_KIND Kind)
 {
     PKTHREAD Thread = Block->Thread;
@@ -92,19 +105,19 @@ static BOOLEAN KiDeliver(const KPRCB_BUGCHECK *BugCheck)
 {
     PKI_FRAME Frame = KiFindCatchFrame(KprcbThread.Thread);
 
-    HalAcquireMutex(&KiCatchLock);
+    KiLockCatches();
     if (Frame == NULL && KiCatchFrames.Blink != &KiCatchFrames) {
         Frame = CONTAINING_RECORD(KiCatchFrames.Blink, KI_FRAME, CatchListEntry);
     }
     if (Frame == NULL) {
-        HalReleaseMutex(&KiCatchLock);
+        KiUnlockCatches();
         return FALSE;
     }
     if (Frame->Thread->Delivery == NULL) {
         Frame->Delivery = *BugCheck;
         __atomic_store_n(&Frame->Thread->Delivery, Frame, __ATOMIC_RELEASE);
     }
-    HalReleaseMutex(&KiCatchLock);
+    KiUnlockCatches();
     return TRUE;
 }
 
@@ -136,8 +149,22 @@ static DECLSPEC_NORETURN VOID KiUnwind(PKI_FRAME Frame)
 {
     KPRCB_THREAD_BLOCK *Block = &KprcbThread;
 
+    if (Block->Thread->ServedPacket != NULL) {
+        KiTellServedSender(Block);
+    }
+    __atomic_store_n(&Block->Thread->WaitReason, NULL, __ATOMIC_RELEASE);
     KiReleaseHeldLocks(Block, Frame->HeldCount, Frame->HeldSurplus);
     Block->Masked = Frame->Masked;
+    if (Frame->Pcr == NULL && Block->Thread->Retiring != NULL) {
+        PKPCR Retiring = Block->Thread->Retiring;
+
+        Block->Thread->Retiring = NULL;
+        if (Block->Irql < DISPATCH_LEVEL) {
+            KiTakeThisProcessor(Block, Retiring); /* the DPC routine had let it go */
+            Block->Irql = DISPATCH_LEVEL;
+            KiPublishIrql(Block, DISPATCH_LEVEL);
+        }
+    }
     if (Block->Irql >= DISPATCH_LEVEL && Frame->Pcr == NULL) {
         KiLetGoUnwound(Block, Frame->Irql);
     } else if (Frame->Pcr != NULL) {
@@ -210,10 +237,10 @@ VOID KiTakeDelivery(KPRCB_THREAD_BLOCK *Block)
     PKTHREAD Thread = Block->Thread;
     KPRCB_BUGCHECK BugCheck;
 
-    HalAcquireMutex(&KiCatchLock);
+    KiLockCatches();
     BugCheck = Thread->Delivery->Delivery;
     __atomic_store_n(&Thread->Delivery, NULL, __ATOMIC_RELAXED);
-    HalReleaseMutex(&KiCatchLock);
+    KiUnlockCatches();
     KiPassBugCheck(&BugCheck);
 }
 

@@ -72,6 +72,10 @@ static BOOLEAN KiInsertHere(KPRCB_THREAD_BLOCK *Block, PKDPC Dpc, UCHAR Importan
     KiReleaseInternalLock(&Data->DpcLock);
     /* This processor's next lower must look. */
     Block->Fast = NULL;
+    if (Block->Irql > DISPATCH_LEVEL) {
+        /* The interrupted code may be in the middle of a lower that has looked already. */
+        __atomic_fetch_or(&Pcr->Request, KPCR_REQUEST_DISPATCH, __ATOMIC_SEQ_CST);
+    }
     if (Lazy) {
         __atomic_fetch_or(&Pcr->Request, KPCR_REQUEST_LAZY, __ATOMIC_SEQ_CST);
         KiArmClock(Pcr);
@@ -159,17 +163,24 @@ BOOLEAN KeRemoveQueueDpc(PRKDPC Dpc)
     KiCheckDpc(Dpc);
     while ((Data = __atomic_load_n(&Dpc->DpcData, __ATOMIC_ACQUIRE)) != NULL) {
         PKPCR Pcr = CONTAINING_RECORD(Data, KPCR, PrcbData.DpcData[DPC_NORMAL]);
+        BOOLEAN Moved = FALSE;
         BOOLEAN Same;
 
         KiMaskInterrupts(Block);
         KiAcquireInternalLock(&Data->DpcLock);
         Same = __atomic_load_n(&Dpc->DpcData, __ATOMIC_ACQUIRE) == Data;
         if (Same) {
+            Moved = KiInboxFilled(Pcr);
             KiEmptyInbox(Pcr, Data);
             /* Not in the list though claimed: its insert has not ended, so this remove came before it. */
             Removed = KiUnlistDpc(Data, Dpc);
+            Moved = Moved && Data->DpcQueueDepth != 0;
         }
         KiReleaseInternalLock(&Data->DpcLock);
+        if (Moved) {
+            /* An idle thread that watches the inbox would not find them in the list. */
+            KiRequest(Pcr, KPCR_REQUEST_DISPATCH);
+        }
         KiUnmaskInterrupts(Block);
         if (Same) {
             break;
@@ -183,7 +194,7 @@ static VOID KiRunDpc(KPRCB_THREAD_BLOCK *Block, PKDPC_DATA Data, PKI_DPC_CALL Ca
     PKPCR Pcr = Block->Pcr;
 
     Data->ActiveDpc = Call->Dpc;
-    Data->DpcCount += 1;
+    __atomic_store_n(&Data->DpcCount, Data->DpcCount + 1, __ATOMIC_RELEASE); /* KprcbStop looks */
     Call->Routine(Call->Dpc, Call->Context, Call->Argument1, Call->Argument2);
     Data->ActiveDpc = NULL;
     if (Block->Irql != DISPATCH_LEVEL || Block->Pcr != Pcr) {
@@ -252,6 +263,7 @@ VOID KiRetireDpcs(KPRCB_THREAD_BLOCK *Block)
     BOOLEAN Framed = __atomic_load_n(&KiCatchers, __ATOMIC_RELAXED) != 0 && Block->Thread->Frame == NULL;
 
     __atomic_store_n(&Prcb->DpcRoutineActive, TRUE, __ATOMIC_RELEASE);
+    Block->Thread->Retiring = Block->Pcr;
     Prcb->DpcStack = __builtin_frame_address(0);
     if (Framed) {
         KiEnterFrame(Block, &Frame, KiDiscardFrame);
@@ -263,6 +275,7 @@ VOID KiRetireDpcs(KPRCB_THREAD_BLOCK *Block)
     }
     Prcb = &KprcbThread.Pcr->PrcbData;
     Prcb->DpcStack = NULL;
+    KprcbThread.Thread->Retiring = NULL;
     __atomic_store_n(&Prcb->DpcRoutineActive, FALSE, __ATOMIC_RELEASE);
 }
 

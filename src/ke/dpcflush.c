@@ -44,6 +44,42 @@ static VOID KiAwaitMarkers(ULONG volatile *Remaining)
     KiEndSpin(&Spin);
 }
 
+static VOID KiInsertMarkers(PKDPC Markers, ULONG Count)
+{
+    for (ULONG Index = 0; Index < Count; Index += 1) {
+        KeInsertQueueDpc(&Markers[Index], NULL, NULL);
+    }
+}
+
+/*
+ * Inserts all or none: the inserts are made at DISPATCH_LEVEL, where nothing unwinds. A bug check in a DPC that the
+ * lower runs is delivered, and taken when no marker is queued any more. FALSE: a bug check was taken while the
+ * processor was awaited.
+ */
+static BOOLEAN KiQueueMarkers(PKDPC Markers, ULONG Count)
+{
+    KPRCB_THREAD_BLOCK *Block = &KprcbThread;
+    BOOLEAN volatile Queued = FALSE;
+    KI_FRAME Frame;
+    KIRQL OldIrql;
+
+    if (Block->Thread->Frame == NULL) {
+        OldIrql = KeRaiseIrqlToDpcLevel();
+        KiInsertMarkers(Markers, Count);
+        KfLowerIrql(OldIrql);
+        return TRUE;
+    }
+    KiEnterFrame(Block, &Frame, KiDiscardFrame);
+    if (setjmp(Frame.Jump) == 0) {
+        OldIrql = KeRaiseIrqlToDpcLevel();
+        KiInsertMarkers(Markers, Count);
+        Queued = TRUE;
+        KfLowerIrql(OldIrql);
+    }
+    KiLeaveFrame(&KprcbThread, &Frame);
+    return Queued;
+}
+
 /* Flushes from *Index on, at most a batch, and moves *Index behind it. */
 static VOID KiFlushBatch(ULONG *Index)
 {
@@ -63,9 +99,12 @@ static VOID KiFlushBatch(ULONG *Index)
         KeInitializeDpc(&Markers[Marker], KiFlushMarker, (PVOID)&Remaining);
         KeSetImportanceDpc(&Markers[Marker], MediumHighImportance);
         Markers[Marker].Number = (USHORT)(Targets[Marker] + 1);
-        KeInsertQueueDpc(&Markers[Marker], NULL, NULL);
     }
-    KiAwaitMarkers(&Remaining);
+    if (KiQueueMarkers(Markers, Count)) {
+        KiAwaitMarkers(&Remaining);
+    } else if (KiDeliveryPending(&KprcbThread)) {
+        KiTakeDelivery(&KprcbThread);
+    }
 }
 
 VOID KeFlushQueuedDpcs(VOID)

@@ -108,7 +108,7 @@ static VOID KiRest(PKPCR Pcr)
     ULONG Request = KiLoadRequest(Pcr);
     BOOLEAN Filled = KiInboxFilled(Pcr);
 
-    if (Filled && (Request & KI_URGENT) == 0) {
+    if (Filled && (Request & KPCR_REQUEST_DISPATCH) == 0) {
         Request = __atomic_or_fetch(&Pcr->Request, KPCR_REQUEST_DISPATCH, __ATOMIC_SEQ_CST);
     }
     if (((Request & (KI_URGENT | KPCR_REQUEST_STOP)) == 0 && !Filled) || KiIsOwned(Pcr)) {
@@ -116,9 +116,8 @@ static VOID KiRest(PKPCR Pcr)
     }
 }
 
-static VOID KiIdleLoop(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
+static VOID KiIdleLoop(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr, BOOLEAN volatile *Watch)
 {
-    BOOLEAN Watching = FALSE;
     BOOLEAN Worked = FALSE;
 
     for (;;) {
@@ -133,19 +132,19 @@ static VOID KiIdleLoop(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
             continue;
         }
         if (!Asked && Worked) {
-            Watching = Watching || KiBeginWatch(Pcr);
+            *Watch = *Watch || KiBeginWatch(Pcr);
             Worked = FALSE;
-            if (Watching && KiSpinIdly(Pcr)) {
+            if (*Watch && KiSpinIdly(Pcr)) {
                 continue;
             }
         }
-        if (Watching) {
+        if (*Watch) {
+            *Watch = FALSE;
             KiEndWatch(Pcr);
-            Watching = FALSE;
         }
         KiRest(Pcr);
     }
-    if (Watching) {
+    if (*Watch) {
         KiEndWatch(Pcr);
     }
 }
@@ -155,10 +154,11 @@ VOID KiIdleThread(PVOID Context)
     PKPCR Pcr = Context;
     KPRCB_THREAD_BLOCK *Block = &KprcbThread;
     KI_FRAME Frame;
+    BOOLEAN volatile Watch = FALSE; /* outlives a bug check */
 
     KiAdoptThread(Pcr->PrcbData.IdleThread, Pcr);
     KiEnterFrame(Block, &Frame, KiDiscardFrame);
     (VOID) setjmp(Frame.Jump); /* a bug check on this thread comes back here, the processor let go */
-    KiIdleLoop(Block, Pcr);
+    KiIdleLoop(Block, Pcr, &Watch);
     KiLeaveFrame(Block, &Frame);
 }

@@ -52,6 +52,11 @@ static VOID KiTellSender(KPRCB_THREAD_BLOCK *Block, PKPRCB Sender)
     __atomic_fetch_and(KiTargetSet(Sender, Prcb), ~Prcb->GroupSetMember, __ATOMIC_RELEASE);
 }
 
+VOID KiTellServedSender(KPRCB_THREAD_BLOCK *Block)
+{
+    KiTellSender(Block, Block->Thread->ServedPacket);
+}
+
 /*
  * As KiRunPacket, for a bug check in the worker that somebody will catch: the sender must not wait for ever. Where
  * this thread catches nothing the bug check is delivered before the sender, who may be the one to take it, is told.

@@ -125,8 +125,8 @@ static ULONG_PTR KiCallHere(KPRCB_THREAD_BLOCK *Block, PKIPI_BROADCAST_WORKER Fu
     }
     KiEnterFrame(Block, &Frame, KiCleanupFrame);
     if (setjmp(Frame.Jump) != 0) {
+        KiLeaveFrame(&KprcbThread, &Frame); /* first: what the lower polls must not come back here */
         KiFinishCall(OldIrql);
-        KiLeaveFrame(&KprcbThread, &Frame);
         KiPassBugCheck(&Frame.BugCheck);
     }
     Result = Function(Context);

@@ -87,6 +87,7 @@ VOID KiServePending(KPRCB_THREAD_BLOCK *Block)
 VOID KiLookAgain(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr, ULONG Bits)
 {
     KIRQL Irql = Block->Irql;
+    BOOLEAN Stuck;
 
     for (;;) {
         ULONG Request = __atomic_load_n(&Pcr->Request, __ATOMIC_SEQ_CST);
@@ -99,7 +100,11 @@ VOID KiLookAgain(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr, ULONG Bits)
         }
         KiSetOwnerIrql(Block, DISPATCH_LEVEL);
         KiServePending(Block);
+        Stuck = Pcr->PrcbData.DpcRoutineActive;
         KiLetGoProcessor(Block, Irql);
+        if (Stuck) {
+            return; /* a DPC routine has lowered its level; its end is a bug check, or serves the rest */
+        }
     }
 }
 

@@ -83,6 +83,7 @@ typedef struct _KTHREAD {
     const volatile VOID *RestFrom;       /* a hot lock from which to rest after letting go */
     struct _KI_FRAME *Frame;             /* innermost */
     struct _KI_FRAME *volatile Delivery; /* a catch frame of this thread to which another thread's bug check went */
+    PKPCR Retiring;      /* the processor whose DPCs it runs, even if one of them has lowered its level */
     PKPRCB ServedPacket; /* the sender of the packet whose worker runs, until the worker says that it is done */
     const char *volatile WaitReason; /* what it spins or waits for, for the hang report */
     const void *volatile WaitObject;
@@ -270,6 +271,8 @@ VOID KiSendPacketToAll(KPRCB_THREAD_BLOCK *Block, PKIPI_WORKER Worker, PVOID Par
 /* Waits for the targets of the caller's packet. */
 VOID KiStallOnTargets(KPRCB_THREAD_BLOCK *Block, const char *Reason);
 BOOLEAN KiPacketOutstanding(PKPCR Pcr);
+/* A bug check ends the worker of ServedPacket: its sender must not wait for ever. */
+VOID KiTellServedSender(KPRCB_THREAD_BLOCK *Block);
 
 /* --- clock.c --- */
 NTSTATUS KiStartClock(VOID);

@@ -151,8 +151,19 @@ static BOOLEAN KiAwaitLastDpc(PKPCR Pcr)
     return KiDpcsIdle(Pcr);
 }
 
-/* What keeps the machine from stopping, or NULL. */
-static const char *KiFindOutstanding(VOID)
+/* DPCs that have begun, on all processors. */
+static ULONG KiCountDpcs(VOID)
+{
+    ULONG Count = 0;
+
+    for (ULONG Index = 0; Index < KiMachine.ProcessorCount; Index += 1) {
+        Count += __atomic_load_n(&KiProcessor(Index)->PrcbData.DpcData[DPC_NORMAL].DpcCount, __ATOMIC_SEQ_CST);
+    }
+    return Count;
+}
+
+/* What keeps the machine from stopping at this moment, or NULL. */
+static const char *KiLookForOutstanding(VOID)
 {
     if (KiOtherThreads() != 0) {
         return "other threads are attached";
@@ -168,6 +179,25 @@ static const char *KiFindOutstanding(VOID)
         }
     }
     return NULL;
+}
+
+/*
+ * A DPC may have queued another for a processor that had been looked at: two rounds must find nothing, and no DPC may
+ * have begun since before the first.
+ */
+static const char *KiFindOutstanding(VOID)
+{
+    for (;;) {
+        ULONG Count = KiCountDpcs();
+        const char *Outstanding = KiLookForOutstanding();
+
+        if (Outstanding == NULL) {
+            Outstanding = KiLookForOutstanding();
+        }
+        if (Outstanding != NULL || KiCountDpcs() == Count) {
+            return Outstanding;
+        }
+    }
 }
 
 NTSTATUS KprcbStop(VOID)

@@ -109,9 +109,10 @@ static VOID KiProcessBarrier(VOID)
     KiUnmaskInterrupts(&KprcbThread);
 }
 
+/* seq_cst: without membarrier it pairs, after the OR of Request, with the resident's exchange and load. */
 static BOOLEAN KiResidentIsAbove(PKPCR Pcr)
 {
-    return __atomic_load_n(&Pcr->ResidentIrql, __ATOMIC_ACQUIRE) >= DISPATCH_LEVEL;
+    return __atomic_load_n(&Pcr->ResidentIrql, __ATOMIC_SEQ_CST) >= DISPATCH_LEVEL;
 }
 
 /*
@@ -329,6 +330,12 @@ static BOOLEAN KiSleepAsHeir(PKTHREAD Thread, PKPCR Home, ULONGLONG Timeout)
     __atomic_store_n(&Thread->Inherited, 0, __ATOMIC_RELAXED);
     if (!__atomic_compare_exchange_n(&Home->TokenHeir, &Nobody, Thread, FALSE, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
         return FALSE;
+    }
+    /* A release that came before it was the heir has woken nobody. */
+    if (KiTryToken(Thread, Home)) {
+        __atomic_store_n(&Home->TokenHeir, NULL,
+                         __ATOMIC_RELEASE); /* only the owner hands over, and that is this thread */
+        return TRUE;
     }
     __atomic_fetch_add(&KiSleepers, 1, __ATOMIC_RELAXED);
     HalPark(&Thread->Inherited, 0, Timeout);
