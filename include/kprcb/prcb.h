@@ -207,7 +207,6 @@ typedef struct DECLSPEC_ALIGN(4096) _KPCR {
 
     /* remote */
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) ULONG volatile Request; /* KPCR_REQUEST_ bits */
-    ULONG volatile IdleWaiters;
     ULONGLONG volatile DpcInbox;
 
     /* whoever takes or lets go */

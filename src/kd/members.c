@@ -144,7 +144,6 @@ const KD_MEMBER KdPcrMembers[] = {
     ROW(KPCR, HostProcessor, "ULONG", KdNumber, "host CPU of the idle thread", KdExplainHost),
     ROW(KPCR, ResidentIrql, "ULONG", KdNumber, "level of the resident thread", NULL),
     ROW(KPCR, Request, "ULONG", KdHex, "what the owner is asked for", KdExplainPcrRequest),
-    ROW(KPCR, IdleWaiters, "ULONG", KdNumber, "not used", NULL),
     ROW(KPCR, DpcInbox, "ULONGLONG", KdHex, "DPCs posted by others, not yet in the queue", NULL),
     ROW(KPCR, Owner, "KTHREAD *", KdAddress, "thread that holds the token", NULL),
     ROW(KPCR, Resident, "KTHREAD *", KdAddress, "thread that the processor is biased to", NULL),

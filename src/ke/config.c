@@ -1,7 +1,7 @@
 /*
  * config.c - what the caller of KprcbStart, or the environment, asks for, checked.
  *
- * Tests: tests/ke/test_machine.c.
+ * Tests: tests/ke/test_config.c.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -8,7 +8,7 @@
  * Remaining: written by the markers (release), read by the flusher (acquire). The flusher's frame outlives the last
  * marker's access: a marker touches nothing after its decrement but the address it wakes.
  *
- * Tests: tests/ke/test_dpc.c.
+ * Tests: tests/ke/test_dpcflush.c.
  */
 #include "ki.h"
 

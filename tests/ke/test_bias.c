@@ -190,8 +190,7 @@ static void test_bias_returns_after_a_run_that_doubles(void **State)
         assert_false(IsBiased());
         assert_null(KprcbThread.Fast);
         assert_int_equal(AcquisitionsToBias(), Run);
-        assert_true((TestFlags & KPRCB_NO_MEMBARRIER) != 0 ? KprcbThread.Fast == NULL
-                                                           : KprcbThread.Fast == KiProcessor(0));
+        assert_true(KprcbThread.Fast == (KiMachine.Biased ? KiProcessor(0) : NULL));
         /* And it stays. */
         for (ULONG Round = 0; Round < 100; Round += 1) {
             OwnOnce();

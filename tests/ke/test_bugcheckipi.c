@@ -297,6 +297,7 @@ static void a_worker_on_a_thread_that_is_about_to_queue(void **State)
 {
     UNREFERENCED_PARAMETER(State);
     HostProcessors = HalInitializeProcessors();
+    HostProcessors = HostProcessors > 1 ? HostProcessors : 2; /* processors 0 and 1 are taken */
     Begin(HostProcessors + 2 > 8 ? HostProcessors + 2 : 8);
     for (ULONG Round = 0; Round < 5; Round += 1) {
         KSPIN_LOCK Last;

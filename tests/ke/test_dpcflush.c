@@ -14,6 +14,14 @@ typedef struct _STUCK {
     ULONG volatile Ended;
 } STUCK;
 
+static void SetTarget(PKDPC Dpc, ULONG Index)
+{
+    PROCESSOR_NUMBER Number;
+
+    assert_int_equal(KeGetProcessorNumberFromIndex(Index, &Number), STATUS_SUCCESS);
+    assert_int_equal(KeSetTargetProcessorDpcEx(Dpc, &Number), STATUS_SUCCESS);
+}
+
 static VOID StuckRoutine(PKDPC Dpc, PVOID Context, PVOID Argument1, PVOID Argument2)
 {
     STUCK *Stuck = Context;
@@ -33,7 +41,7 @@ static void StartStuck(STUCK *Stuck, ULONG Processor)
 {
     *Stuck = (STUCK){.Entered = 0};
     KeInitializeDpc(&Stuck->Dpc, StuckRoutine, Stuck);
-    KeSetTargetProcessorDpc(&Stuck->Dpc, (CCHAR)Processor);
+    SetTarget(&Stuck->Dpc, (ULONG)Processor);
     KeSetImportanceDpc(&Stuck->Dpc, HighImportance);
     assert_true(KeInsertQueueDpc(&Stuck->Dpc, NULL, NULL));
     AwaitCount(&Stuck->Entered, 1);
@@ -146,7 +154,7 @@ static void pitfall_5_a_flush_waits_for_what_is_queued_everywhere(void **State)
     for (ULONG Round = 1; Round <= 20; Round += 1) {
         for (ULONG Index = 0; Index < 40; Index += 1) {
             KeInitializeDpc(&Dpc[Index], RecordRun, &Runs[Index]);
-            KeSetTargetProcessorDpc(&Dpc[Index], (CCHAR)Index);
+            SetTarget(&Dpc[Index], (ULONG)Index);
             KeSetImportanceDpc(&Dpc[Index], (KDPC_IMPORTANCE)((Index + Round) % 4));
             assert_true(KeInsertQueueDpc(&Dpc[Index], NULL, NULL));
         }
@@ -176,7 +184,7 @@ static void pitfall_5_a_flush_waits_for_low_dpcs_and_for_held_processors(void **
         PcrOf(Index)->Prcb->MinimumDpcRate = 0;
         PcrOf(Index)->Prcb->MaximumDpcQueueDepth = 100;
         KeInitializeDpc(&Dpc[Index], RecordRun, &Runs[Index]);
-        KeSetTargetProcessorDpc(&Dpc[Index], (CCHAR)Index);
+        SetTarget(&Dpc[Index], (ULONG)Index);
         KeSetImportanceDpc(&Dpc[Index], LowImportance);
         assert_true(KeInsertQueueDpc(&Dpc[Index], NULL, NULL));
     }
@@ -207,7 +215,7 @@ static VOID ForeverRoutine(PKDPC Dpc, PVOID Context, PVOID Argument1, PVOID Argu
     CountOne(&Forever->Count);
     if (CountOf(&Forever->Stop) == 0) {
         if (Forever->Processors != 0) {
-            KeSetTargetProcessorDpc(Dpc, (CCHAR)((KeGetCurrentProcessorIndex() + 1) % Forever->Processors));
+            SetTarget(Dpc, (ULONG)((KeGetCurrentProcessorIndex() + 1) % Forever->Processors));
         }
         KeInsertQueueDpc(Dpc, Argument1, Argument2);
     }
@@ -320,7 +328,7 @@ static void pitfall_6_remove_at_any_level(void **State)
     for (ULONG Index = 0; Index < ARRAYSIZE(Levels); Index += 1) {
         KeRaiseIrql(Levels[Index], &OldIrql);
         for (ULONG Target = Levels[Index] < DISPATCH_LEVEL ? 1 : 0; Target < 2; Target += 1) {
-            KeSetTargetProcessorDpc(&Dpc, (CCHAR)Target);
+            SetTarget(&Dpc, (ULONG)Target);
             assert_true(KeInsertQueueDpc(&Dpc, NULL, NULL));
             assert_true(KeRemoveQueueDpc(&Dpc));
             assert_false(KeRemoveQueueDpc(&Dpc));
@@ -354,7 +362,7 @@ static void pitfall_6_remove_from_every_place(void **State)
             for (ULONG Index = 0; Index <= DPCS; Index += 1) {
                 Runs[Index] = (RUNS){0};
                 KeInitializeDpc(&Dpc[Index], RecordRun, &Runs[Index]);
-                KeSetTargetProcessorDpc(&Dpc[Index], (CCHAR)Target);
+                SetTarget(&Dpc[Index], (ULONG)Target);
                 if (Index == DPCS) {
                     for (ULONG Bit = 0; Bit < DPCS; Bit += 1) {
                         assert_true((Gone >> Bit & 1) == 0 || KeRemoveQueueDpc(&Dpc[Bit]));

@@ -31,7 +31,10 @@ static void Begin(ULONG Processors)
     assert_int_equal(KprcbAttachThread(0), STATUS_SUCCESS);
 }
 
-/* The poster found the inbox watched and asked for nothing; then a remove moves what is left in the inbox to the list. */
+/*
+ * The poster found the inbox watched and asked for nothing; then a remove moves what is left in the inbox to the
+ * list.
+ */
 static void a_remove_while_the_idle_thread_watches(void **State)
 {
     KDPC First, Removed, Left;
@@ -127,7 +130,10 @@ static VOID LetGoAndAwaitBugCheck(PVOID Context)
     }
 }
 
-/* A routine that lowers its level, with more to do for its processor; the bug check comes, by its return or by itself. */
+/*
+ * A routine that lowers its level, with more to do for its processor; the bug check comes, by its return or by
+ * itself.
+ */
 static void LowerInsideWithWork(BOOLEAN Crash)
 {
     KPRCB_BUGCHECK Result;

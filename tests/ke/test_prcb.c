@@ -30,7 +30,6 @@ static const PLACE Places[] = {
     PCR(HostProcessor, Start),
     PCR(ResidentIrql, Resident),
     PCR(Request, Remote),
-    PCR(IdleWaiters, Remote),
     PCR(DpcInbox, Remote),
     PCR(Owner, Taker),
     PCR(Resident, Taker),

@@ -1,5 +1,6 @@
 /*
- * test_unwind.c - bug checks that once unwound what others still relied on: queued markers, a sender, a rendezvous, a lock.
+ * test_unwind.c - bug checks that once unwound what others still relied on: queued markers, a sender, a rendezvous, a
+ * lock.
  */
 #include "support/support.h"
 

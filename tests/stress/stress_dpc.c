@@ -326,8 +326,8 @@ static void AwaitRing(RING *Ring, ULONG Round, ULONG Random)
         if (Spin % 65536 == 0 && time(NULL) - Start > GUARD) {
             PKPCR Pcr = KeGetPcr() - Ring->Processor + (Ring->Processor + 1) % PROCESSORS;
 
-            fprintf(stderr, "post %u of processor %u lost: Request %08X, ResidentIrql %u\n", Round, Ring->Processor,
-                    Pcr->Request, Pcr->ResidentIrql);
+            fprintf(stderr, "post %u of processor %u lost: Request %08X, ResidentIrql %u\n", (unsigned)Round, (unsigned)Ring->Processor,
+                    (unsigned)Pcr->Request, (unsigned)Pcr->ResidentIrql);
             abort();
         }
     }
