@@ -32,6 +32,7 @@ typedef struct _BENCH_ROW {
     BENCH_PEER Peers[BENCH_MAX_PEERS + 1]; /* ends with Name NULL */
     void (*Run)(const struct _BENCH_ROW *Row);
     bool Scales; /* a curve over numbers of threads: runs with --threads only */
+    bool Fair;   /* its targets are met only if its share is not below the peer's */
 } BENCH_ROW;
 
 /* Tables that end with Id NULL. */

@@ -57,7 +57,7 @@ int BenchMet(const BENCH_RESULT *Result)
     if (Result->Peer->Target == 0) {
         return -1;
     }
-    if (Result->Share >= 0 && Result->PeerShare >= 0 && Result->Share < Result->PeerShare) {
+    if (Result->Row->Fair && Result->Share < Result->PeerShare) {
         return 0;
     }
     return Result->Ratio <= Result->Peer->Target;
