@@ -26,14 +26,21 @@ typedef struct _BENCH_PEER {
     double Stretch; /* 0: none */
 } BENCH_PEER;
 
+#define BENCH_ROW_SCALES 1 /* a curve over numbers of threads: runs with --threads only */
+#define BENCH_ROW_FAIR 2   /* its targets are met only if its share is not below the peer's */
+
 typedef struct _BENCH_ROW {
     const char *Id;
     const char *What;
     BENCH_PEER Peers[BENCH_MAX_PEERS + 1]; /* ends with Name NULL */
     void (*Run)(const struct _BENCH_ROW *Row);
-    bool Scales; /* a curve over numbers of threads: runs with --threads only */
-    bool Fair;   /* its targets are met only if its share is not below the peer's */
+    unsigned Flags; /* BENCH_ROW_ values */
 } BENCH_ROW;
+
+static inline bool BenchScales(const BENCH_ROW *Row)
+{
+    return (Row->Flags & BENCH_ROW_SCALES) != 0;
+}
 
 /* Tables that end with Id NULL. */
 extern const BENCH_ROW BenchIrqlRows[];

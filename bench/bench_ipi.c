@@ -48,5 +48,5 @@ const BENCH_ROW BenchIpiRows[] = {{"ipi.hot",
                                    "KeIpiGenericCall over two processors, the other one spins",
                                    {{"pthread_kill", 0.03, 0.02}},
                                    Hot,
-                                   false},
+                                   0},
                                   {0}};

@@ -75,6 +75,6 @@ const BENCH_ROW BenchIrqlRows[] = {
      "KeRaiseIrql and KeLowerIrql across DISPATCH_LEVEL by the resident",
      {{"cas_token", 0.20, 0.12}, {"pthread_mutex", 0, 0}},
      Resident,
-     false},
+     0},
     {"irql.token", "the same by a thread that is not the resident", {{"cas_token", 0, 0}}, Token, false},
     {0}};

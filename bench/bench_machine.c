@@ -90,5 +90,5 @@ const BENCH_ROW BenchMachineRows[] = {
      "start of 1,024 processors, one DPC to each, stop; one thread created, woken and joined for each",
      {{"pthreads", 1.25, 0}},
      Machine,
-     false},
+     0},
     {0}};

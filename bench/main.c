@@ -200,7 +200,7 @@ static void SelectRows(void)
 {
     for (size_t i = 0; i < sizeof(Tables) / sizeof(Tables[0]); i++) {
         for (const BENCH_ROW *Row = Tables[i]; Row->Id != NULL && Main.Count < MAX_ROWS; Row++) {
-            if ((Main.List || Row->Scales == Main.Curve) && Matches(Row->Id)) {
+            if ((Main.List || BenchScales(Row) == Main.Curve) && Matches(Row->Id)) {
                 Main.Rows[Main.Count++] = Row;
             }
         }
@@ -215,7 +215,7 @@ static void ListRows(void)
     for (int i = 0; i < Main.Count; i++) {
         const BENCH_ROW *Row = Main.Rows[i];
 
-        printf("%-22s %s%s\n", Row->Id, Row->What, Row->Scales ? " (with --threads)" : "");
+        printf("%-22s %s%s\n", Row->Id, Row->What, BenchScales(Row) ? " (with --threads)" : "");
         for (const BENCH_PEER *Peer = Row->Peers; Peer->Name != NULL; Peer++) {
             printf("%-22s   against %s", "", Peer->Name);
             if (Peer->Target > 0) {
@@ -317,7 +317,7 @@ static void RunRow(const BENCH_ROW *Row, const sigset_t *Signals)
     pthread_t Thread;
     int Signal;
 
-    if (Row->Scales) {
+    if (BenchScales(Row)) {
         Limit.tv_sec += (time_t)(BenchOptions.Seconds * 8 * BenchOptions.Points);
     }
     if (pthread_create(&Thread, NULL, RowMain, (void *)(uintptr_t)Row) != 0) {

@@ -48,7 +48,7 @@ static void PlotRatios(FILE *Plot, const char *Directory, const BENCH_RESULT *Re
     for (int i = 0; i < Count; i++) {
         const BENCH_RESULT *Result = &Results[i];
 
-        if (Result->Row->Scales || Result->Ratio <= 0) {
+        if (BenchScales(Result->Row) || Result->Ratio <= 0) {
             continue;
         }
         fprintf(Plot, "%d \"%s / %s\" %g %g %g %s %d\n", -Bars++, Result->Row->Id, Result->Peer->Name, Result->Ratio,
@@ -62,7 +62,7 @@ static void PlotRatios(FILE *Plot, const char *Directory, const BENCH_RESULT *Re
     }
     fputs("EOD\n$targets << EOD\n", Plot);
     for (int i = 0, Bar = 0; i < Count; i++) {
-        if (Results[i].Row->Scales || Results[i].Ratio <= 0) {
+        if (BenchScales(Results[i].Row) || Results[i].Ratio <= 0) {
             continue;
         }
         if (Results[i].Peer->Target > 0) {
@@ -106,7 +106,7 @@ static void PlotScaling(FILE *Plot, const char *Directory, const BENCH_RESULT *R
     int Series = 0;
 
     for (int i = 0; i < Count; i++) {
-        for (int Side = 0; Side < 2 && Results[i].Row->Scales; Side++) {
+        for (int Side = 0; Side < 2 && BenchScales(Results[i].Row); Side++) {
             const char *Name = Side == 0 ? Results[i].Row->Id : Results[i].Peer->Name;
             bool Known = Series == (int)(sizeof(Names) / sizeof(Names[0]));
 
@@ -129,7 +129,7 @@ static void PlotScaling(FILE *Plot, const char *Directory, const BENCH_RESULT *R
         for (int i = 0; i < Count; i++) {
             const char *Name = Peer[j] ? Results[i].Peer->Name : Results[i].Row->Id;
 
-            if (Results[i].Row->Scales && strcmp(Name, Names[j]) == 0 && Results[i].Threads != Last) {
+            if (BenchScales(Results[i].Row) && strcmp(Name, Names[j]) == 0 && Results[i].Threads != Last) {
                 Last = Results[i].Threads;
                 fprintf(Plot, "%d %g\n", Last, Peer[j] ? Results[i].PeerNs : Results[i].Ns);
             }

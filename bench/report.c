@@ -57,7 +57,7 @@ int BenchMet(const BENCH_RESULT *Result)
     if (Result->Peer->Target == 0) {
         return -1;
     }
-    if (Result->Row->Fair && Result->Share < Result->PeerShare) {
+    if ((Result->Row->Flags & BENCH_ROW_FAIR) != 0 && Result->Share < Result->PeerShare) {
         return 0;
     }
     return Result->Ratio <= Result->Peer->Target;
@@ -126,7 +126,7 @@ void BenchTable(FILE *Out, const BENCH_STATE *State)
                 "target");
     }
     for (int i = 0; Results != NULL && i < Count; i++) {
-        TableRow(Out, &Results[i], Results[i].Row->Scales);
+        TableRow(Out, &Results[i], BenchScales(Results[i].Row));
     }
     for (int i = 0; i < SkipCount; i++) {
         fprintf(Out, "%s %s: %s\n", Skips[i].Failed ? "failed " : "skipped", Skips[i].Row->Id, Skips[i].Reason);

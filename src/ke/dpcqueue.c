@@ -35,6 +35,7 @@
 #define KI_INBOX_FULL 0x7FFF
 #define KI_INBOX_WATCHED (1ull << 63)
 #define KI_TO_HEAD 1
+#define KI_LONGEST_STRIDE 1024
 
 static PKDPC KiInboxPointer(ULONGLONG Inbox)
 {
@@ -107,6 +108,18 @@ VOID KiListDpc(PKDPC_DATA Data, PKDPC Dpc, BOOLEAN ToHead)
     __atomic_store_n(&Data->DpcQueueDepth, Data->DpcQueueDepth + 1, __ATOMIC_RELEASE);
 }
 
+/*
+ * The chain tells the next DPC only once the line of this one has come. Drivers keep their DPCs in arrays; where they
+ * do, the ones after the next are on their way by then. A wrong guess costs a fetch.
+ */
+static VOID KiFetchAhead(PKDPC Dpc, LONG_PTR Stride)
+{
+    if (Stride >= -KI_LONGEST_STRIDE && Stride <= KI_LONGEST_STRIDE) {
+        KiFetchDpc((PKDPC)((LONG_PTR)Dpc + 2 * Stride));
+        KiFetchDpc((PKDPC)((LONG_PTR)Dpc + 3 * Stride));
+    }
+}
+
 VOID KiEmptyInbox(PKPCR Pcr, PKDPC_DATA Data)
 {
     PKDPC Dpc;
@@ -122,6 +135,9 @@ VOID KiEmptyInbox(PKPCR Pcr, PKDPC_DATA Data)
         ULONG_PTR Link;
 
         KiFetchDpc(Dpc);
+        if (Oldest != NULL) {
+            KiFetchAhead(Dpc, (LONG_PTR)Dpc - (LONG_PTR)Oldest);
+        }
         Link = (ULONG_PTR)Dpc->DpcListEntry.Next;
 
         Dpc->DpcListEntry.Next = (PSINGLE_LIST_ENTRY)((ULONG_PTR)Oldest | (Link & KI_TO_HEAD));
