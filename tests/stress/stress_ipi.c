@@ -246,10 +246,10 @@ static void Run(ULONG ProcessorCount, ULONG Count, ULONG Flags, ULONG Operations
                   (unsigned)(Rendezvous + DpcCalls), (unsigned)DpcCalls);
 }
 
-/* A quarter of the operations are rendezvous, each of several worker runs. */
-static ULONG Share(ULONG Percent)
+/* A quarter of the operations are rendezvous, each of several worker runs. The tests' parts add up to 150. */
+static ULONG Share(ULONG Part)
 {
-    return StressOperations() / 20 * Percent / 100;
+    return StressOperations() / 150 * Part;
 }
 
 static void every_processor_owned(void **State)
