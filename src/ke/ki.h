@@ -135,8 +135,11 @@ VOID KiLoseBias(KPRCB_THREAD_BLOCK *Block);
 BOOLEAN KiIsOwned(PKPCR Pcr);
 /* The thread that owns Pcr at this moment, or NULL. For reports and interrupts. */
 PKTHREAD KiQueryOwner(PKPCR Pcr);
-/* Makes the calling thread, at PASSIVE_LEVEL, the resident of Pcr. FALSE: there is one that may not be displaced. */
-BOOLEAN KiBecomeResident(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr);
+/*
+ * Makes the calling thread, at PASSIVE_LEVEL, the resident of Pcr and a thread of this kind. FALSE: there is a resident
+ * that may not be displaced, and the thread keeps its kind.
+ */
+BOOLEAN KiBecomeResident(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr, KI_THREAD_KIND Kind);
 /* Makes it the resident of its home, if that has none and is free at this moment. */
 VOID KiSettle(KPRCB_THREAD_BLOCK *Block);
 /* Ends the calling thread's bias, if it has one; it stays the resident. IRQL < DISPATCH_LEVEL. */

@@ -499,10 +499,11 @@ PKTHREAD KiQueryOwner(PKPCR Pcr)
     return Resident != NULL && KiResidentIsAbove(Pcr) ? Resident : Owner;
 }
 
-static BOOLEAN KiMayReside(PKTHREAD Thread, PKTHREAD Present)
+/* Kind of a resident is written by itself, owning the processor. */
+static BOOLEAN KiMayReside(KI_THREAD_KIND Kind, PKTHREAD Present)
 {
     return Present == NULL ||
-           (__atomic_load_n(&Present->Kind, __ATOMIC_RELAXED) == KiAutoThread && Thread->Kind == KiNamedThread);
+           (__atomic_load_n(&Present->Kind, __ATOMIC_RELAXED) == KiAutoThread && Kind == KiNamedThread);
 }
 
 /* The processor is owned by token. */
@@ -527,22 +528,23 @@ static VOID KiLetGoAndLook(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
     KiLookAgain(Block, Pcr, KI_PENDING);
 }
 
-BOOLEAN KiBecomeResident(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
+BOOLEAN KiBecomeResident(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr, KI_THREAD_KIND Kind)
 {
     PKTHREAD Thread = Block->Thread;
     PKTHREAD Present = __atomic_load_n(&Pcr->Resident, __ATOMIC_ACQUIRE);
     BOOLEAN Accepted;
 
-    if (Present == Thread) {
+    if (Present == Thread && Thread->Kind == Kind) {
         return TRUE;
     }
-    if (!KiMayReside(Thread, Present)) {
+    if (!KiMayReside(Kind, Present)) {
         return FALSE;
     }
     KiEndResidency(Block);
     KiTakeSlowly(Block, Pcr, NULL);
-    Accepted = KiMayReside(Thread, Pcr->Resident);
+    Accepted = KiMayReside(Kind, Pcr->Resident);
     if (Accepted) {
+        __atomic_store_n(&Thread->Kind, Kind, __ATOMIC_RELAXED);
         KiMoveIn(Block, Pcr);
     }
     KiLetGoAndLook(Block, Pcr);

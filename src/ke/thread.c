@@ -200,11 +200,8 @@ VOID KiFreeThreads(VOID)
 static NTSTATUS KiAttachByName(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
 {
     PKTHREAD Thread = Block->Thread;
-    UCHAR Kind = Thread->Kind;
 
-    __atomic_store_n(&Thread->Kind, KiNamedThread, __ATOMIC_RELAXED);
-    if (!KiBecomeResident(Block, Pcr)) {
-        __atomic_store_n(&Thread->Kind, Kind, __ATOMIC_RELAXED);
+    if (!KiBecomeResident(Block, Pcr, KiNamedThread)) {
         return STATUS_ALREADY_REGISTERED;
     }
     Thread->UserAffinity = (GROUP_AFFINITY){.Group = Pcr->PrcbData.Group, .Mask = Pcr->PrcbData.GroupSetMember};

@@ -151,6 +151,46 @@ static void test_refused_attach_leaves_an_auto_thread_where_it_was(void **State)
     StopMachine();
 }
 
+/* Attaches to processor 0 by name, again and again. The first refusal, or STATUS_SUCCESS. */
+static void *AttachAndDetach(void *Context)
+{
+    NTSTATUS Status = STATUS_SUCCESS;
+
+    (void)Context;
+    for (ULONG Round = 0; Round < 20000 && Status == STATUS_SUCCESS; Round += 1) {
+        Status = KprcbAttachThread(0);
+        if (Status == STATUS_SUCCESS) {
+            Status = KprcbDetachThread();
+        }
+    }
+    CountOne(&Gate);
+    return (void *)(ULONG_PTR)(ULONG)Status;
+}
+
+static void test_refused_attach_does_not_pass_for_a_named_resident_meanwhile(void **State)
+{
+    pthread_t Holder, Named;
+
+    (void)State;
+    StartMachine(2, 0);
+    OpenGates();
+    Holder = StartThread(HoldProcessor, (void *)1);
+    AwaitCount(&Gate, 1);
+    (void)OwnOnce();
+    Named = StartThread(AttachAndDetach, NULL);
+    while (__atomic_load_n(&Gate, __ATOMIC_ACQUIRE) == 1) {
+        (void)OwnOnce();
+        for (ULONG Try = 0; Try < 100; Try += 1) {
+            assert_int_equal(KprcbAttachThread(1), STATUS_ALREADY_REGISTERED);
+        }
+        assert_int_equal(KprcbDetachThread(), STATUS_SUCCESS);
+    }
+    CountOne(&Release);
+    assert_int_equal(JoinForStatus(Named), STATUS_SUCCESS);
+    assert_int_equal(JoinForStatus(Holder), STATUS_SUCCESS);
+    StopMachine();
+}
+
 static void test_attach_and_detach_at_a_raised_level(void **State)
 {
     static const KIRQL Levels[] = {APC_LEVEL, DISPATCH_LEVEL, SYNCH_LEVEL, HIGH_LEVEL};
@@ -520,6 +560,7 @@ int main(void)
         cmocka_unit_test(test_attach_to_a_processor_with_a_named_resident),
         cmocka_unit_test(test_refused_attach_leaves_a_named_thread_where_it_was),
         cmocka_unit_test(test_refused_attach_leaves_an_auto_thread_where_it_was),
+        cmocka_unit_test(test_refused_attach_does_not_pass_for_a_named_resident_meanwhile),
         cmocka_unit_test(test_attach_and_detach_at_a_raised_level),
         cmocka_unit_test(test_detach_frees_the_residency),
         cmocka_unit_test(test_next_call_after_detach_attaches_anew),
