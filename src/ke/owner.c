@@ -532,6 +532,8 @@ BOOLEAN KiBecomeResident(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr, KI_THREAD_KIND Ki
 {
     PKTHREAD Thread = Block->Thread;
     PKTHREAD Present = __atomic_load_n(&Pcr->Resident, __ATOMIC_ACQUIRE);
+    PKPCR Home = Block->Pcr;
+    PKPCR Former = Thread->Residence;
     BOOLEAN Accepted;
 
     if (Present == Thread && Thread->Kind == Kind) {
@@ -548,6 +550,13 @@ BOOLEAN KiBecomeResident(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr, KI_THREAD_KIND Ki
         KiMoveIn(Block, Pcr);
     }
     KiLetGoAndLook(Block, Pcr);
+    if (!Accepted) {
+        Block->Pcr = Home;
+        /* Back to the old residence, unless somebody has taken that meanwhile: then the thread has none. */
+        if (Former != NULL) {
+            (VOID)KiBecomeResident(Block, Former, Thread->Kind);
+        }
+    }
     return Accepted;
 }
 

@@ -191,6 +191,40 @@ static void test_refused_attach_does_not_pass_for_a_named_resident_meanwhile(voi
     StopMachine();
 }
 
+/* Lives on the processor of that number and wants processor 2, as another does. */
+static void *WantProcessorTwo(void *Context)
+{
+    ULONG Home = (ULONG)(ULONG_PTR)Context;
+
+    assert_int_equal(KprcbAttachThread(Home), STATUS_SUCCESS);
+    for (ULONG Round = 1; Round <= 2000; Round += 1) {
+        CountOne(&Gate);
+        AwaitCount(&Gate, 2 * Round);
+        if (KprcbAttachThread(2) == STATUS_SUCCESS) {
+            assert_int_equal(OwnOnce(), 2);
+            assert_int_equal(KprcbAttachThread(Home), STATUS_SUCCESS);
+        }
+        assert_int_equal(KeGetCurrentProcessorNumberEx(NULL), Home);
+        assert_int_equal(OwnOnce(), Home);
+        assert_ptr_equal(KiProcessor(Home)->Resident, KeGetCurrentThread());
+    }
+    return NULL;
+}
+
+static void test_late_refusal_leaves_a_named_thread_where_it_was(void **State)
+{
+    pthread_t Threads[2];
+
+    (void)State;
+    StartMachine(3, 0);
+    OpenGates();
+    Threads[0] = StartThread(WantProcessorTwo, (void *)0);
+    Threads[1] = StartThread(WantProcessorTwo, (void *)1);
+    JoinThread(Threads[0]);
+    JoinThread(Threads[1]);
+    StopMachine();
+}
+
 static void test_attach_and_detach_at_a_raised_level(void **State)
 {
     static const KIRQL Levels[] = {APC_LEVEL, DISPATCH_LEVEL, SYNCH_LEVEL, HIGH_LEVEL};
@@ -561,6 +595,7 @@ int main(void)
         cmocka_unit_test(test_refused_attach_leaves_a_named_thread_where_it_was),
         cmocka_unit_test(test_refused_attach_leaves_an_auto_thread_where_it_was),
         cmocka_unit_test(test_refused_attach_does_not_pass_for_a_named_resident_meanwhile),
+        cmocka_unit_test(test_late_refusal_leaves_a_named_thread_where_it_was),
         cmocka_unit_test(test_attach_and_detach_at_a_raised_level),
         cmocka_unit_test(test_detach_frees_the_residency),
         cmocka_unit_test(test_next_call_after_detach_attaches_anew),
