@@ -22,10 +22,17 @@
  *                   resident subtracts
  *   TokenWaiters    a waiter adds itself before its last    who lets go           seq_cst on both sides, with Owner
  *                   look at Owner
+ *   TokenSequence   who lets go, when it wakes a waiter     a waiter              read before the waiter adds itself, so a
+ *                                                                                 wake-up after that ends its sleep
+ *   TokenWaking     exchanged to 1 by who lets go, which    who lets go           seq_cst; 1 when it was 1 already: the one that
+ *                   wakes a waiter if it was 0; cleared by                        was woken has yet to look at Owner
+ *                   a waiter that ends its sleep
  *   TokenHeir       NULL -> thread by that thread, back     who lets go           whoever exchanges the heir out of it decides:
  *                   by it, or by who lets go                                      the heir has left, or owns the token
  *   KTHREAD         1 by who hands the token to the heir    the heir              release / acquire
  *   .Inherited
+ *   KTHREAD.Kind    its thread, with Resident               holder of the token   guarded by the token of its residence; relaxed
+ *                                                                                 for reports and for a first look without it
  *
  * Why a revocation is safe: after the barrier either the resident's ResidentIrql = DISPATCH_LEVEL is visible and the
  * revoker waits, or the resident's load of Request comes after the barrier, sees REVOKED, and the resident takes the
@@ -333,8 +340,8 @@ static BOOLEAN KiSleepAsHeir(PKTHREAD Thread, PKPCR Home, ULONGLONG Timeout)
     }
     /* A release that came before it was the heir has woken nobody. */
     if (KiTryToken(Thread, Home)) {
-        __atomic_store_n(&Home->TokenHeir, NULL,
-                         __ATOMIC_RELEASE); /* only the owner hands over, and that is this thread */
+        /* Only the owner hands over, and that is this thread. */
+        __atomic_store_n(&Home->TokenHeir, NULL, __ATOMIC_RELEASE);
         return TRUE;
     }
     __atomic_fetch_add(&KiSleepers, 1, __ATOMIC_RELAXED);
@@ -499,7 +506,6 @@ PKTHREAD KiQueryOwner(PKPCR Pcr)
     return Resident != NULL && KiResidentIsAbove(Pcr) ? Resident : Owner;
 }
 
-/* Kind of a resident is written by itself, owning the processor. */
 static BOOLEAN KiMayReside(KI_THREAD_KIND Kind, PKTHREAD Present)
 {
     return Present == NULL ||

@@ -4,25 +4,13 @@
  * Bug checks of IPI workers are in test_bugcheckipi.c, those that nobody catches in test_hang.c. Threads other than
  * the test's report by Check.
  */
-#include "support/support.h"
+#include "support/check.h"
 
 #include "ki.h"
 
 #define CODE 0xE0001234u
 
 static ULONG TestFlags;
-static ULONG volatile WrongLine;
-
-#define Check(Condition) CheckAt((Condition) ? TRUE : FALSE, __LINE__)
-
-static void CheckAt(BOOLEAN Condition, ULONG Line)
-{
-    ULONG None = 0;
-
-    if (!Condition) {
-        __atomic_compare_exchange_n(&WrongLine, &None, Line, FALSE, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
-    }
-}
 
 /* The test's thread becomes the resident of processor 0. */
 static void Begin(ULONG Processors)

@@ -4,7 +4,7 @@
  *
  * Threads other than the test's report by Check.
  */
-#include "support/support.h"
+#include "support/check.h"
 
 #include <string.h>
 
@@ -13,18 +13,6 @@
 #define CODE 0xE0001234u
 
 static ULONG TestFlags;
-static ULONG volatile WrongLine;
-
-#define Check(Condition) CheckAt((Condition) ? TRUE : FALSE, __LINE__)
-
-static void CheckAt(BOOLEAN Condition, ULONG Line)
-{
-    ULONG None = 0;
-
-    if (!Condition) {
-        __atomic_compare_exchange_n(&WrongLine, &None, Line, FALSE, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
-    }
-}
 
 /* The test's thread becomes the resident of processor 0. */
 static void Begin(ULONG Processors)

@@ -4,21 +4,9 @@
  * A target is a thread that owns its processor and does not poll until it is told to, so that what a sender leaves in
  * the KPRCBs can be looked at. The machines run without signals. Rendezvous calls are in test_ipicall.c.
  */
-#include "support/support.h"
+#include "support/check.h"
 
 static ULONG TestFlags;
-static ULONG volatile WrongLine;
-
-#define Check(Condition) CheckAt((Condition) ? TRUE : FALSE, __LINE__)
-
-static void CheckAt(BOOLEAN Condition, ULONG Line)
-{
-    ULONG None = 0;
-
-    if (!Condition) {
-        __atomic_compare_exchange_n(&WrongLine, &None, Line, FALSE, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
-    }
-}
 
 static ULONG Load(ULONG volatile *Word)
 {

@@ -5,7 +5,7 @@
  * looks at what all of them left behind as the call returns. Threads other than the test's own report by Check, since
  * a failed assertion of cmocka may only leave the thread that runs the test.
  */
-#include "support/support.h"
+#include "support/check.h"
 
 #include <errno.h>
 #include <sys/epoll.h>
@@ -27,19 +27,7 @@
 #define RESULT_BASE 5000
 
 static ULONG TestFlags;
-static ULONG volatile WrongLine;
 static ULONG volatile Stop;
-
-#define Check(Condition) CheckAt((Condition) ? TRUE : FALSE, __LINE__)
-
-static void CheckAt(BOOLEAN Condition, ULONG Line)
-{
-    ULONG None = 0;
-
-    if (!Condition) {
-        __atomic_compare_exchange_n(&WrongLine, &None, Line, FALSE, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
-    }
-}
 
 static BOOLEAN Stopped(void)
 {

@@ -6,23 +6,10 @@
  * rendezvous runs at a time; every packet runs on each of its targets once, in the sender's order; every DPC that was
  * inserted runs once; the locks' counts are exact.
  */
-#include "support/support.h"
+#include "support/check.h"
 
 #define MAXIMUM 16
 #define DPCS 4
-
-static ULONG volatile WrongLine;
-
-#define Check(Condition) CheckAt((Condition) ? TRUE : FALSE, __LINE__)
-
-static void CheckAt(BOOLEAN Condition, ULONG Line)
-{
-    ULONG None = 0;
-
-    if (!Condition) {
-        __atomic_compare_exchange_n(&WrongLine, &None, Line, FALSE, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
-    }
-}
 
 typedef struct _ACTOR {
     ULONG Index;
