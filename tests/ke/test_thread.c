@@ -4,6 +4,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#include "support/check.h"
 #include "support/child.h"
 
 #include "ki.h"
@@ -196,17 +197,17 @@ static void *WantProcessorTwo(void *Context)
 {
     ULONG Home = (ULONG)(ULONG_PTR)Context;
 
-    assert_int_equal(KprcbAttachThread(Home), STATUS_SUCCESS);
+    Check(KprcbAttachThread(Home) == STATUS_SUCCESS);
     for (ULONG Round = 1; Round <= 2000; Round += 1) {
         CountOne(&Gate);
         AwaitCount(&Gate, 2 * Round);
         if (KprcbAttachThread(2) == STATUS_SUCCESS) {
-            assert_int_equal(OwnOnce(), 2);
-            assert_int_equal(KprcbAttachThread(Home), STATUS_SUCCESS);
+            Check(OwnOnce() == 2);
+            Check(KprcbAttachThread(Home) == STATUS_SUCCESS);
         }
-        assert_int_equal(KeGetCurrentProcessorNumberEx(NULL), Home);
-        assert_int_equal(OwnOnce(), Home);
-        assert_ptr_equal(KiProcessor(Home)->Resident, KeGetCurrentThread());
+        Check(KeGetCurrentProcessorNumberEx(NULL) == Home);
+        Check(OwnOnce() == Home);
+        Check(KiProcessor(Home)->Resident == KeGetCurrentThread());
     }
     return NULL;
 }
@@ -218,10 +219,12 @@ static void test_late_refusal_leaves_a_named_thread_where_it_was(void **State)
     (void)State;
     StartMachine(3, 0);
     OpenGates();
+    WrongLine = 0;
     Threads[0] = StartThread(WantProcessorTwo, (void *)0);
     Threads[1] = StartThread(WantProcessorTwo, (void *)1);
     JoinThread(Threads[0]);
     JoinThread(Threads[1]);
+    assert_int_equal(WrongLine, 0);
     StopMachine();
 }
 
