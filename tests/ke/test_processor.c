@@ -3,7 +3,7 @@
  *
  * The tests named pitfall_33 are of the sentences on processor numbers; those on affinity are in test_affinity.c.
  */
-#include "support/support.h"
+#include "support/check.h"
 
 #include "ki.h"
 
@@ -334,7 +334,7 @@ static void test_current_thread_is_owner_else_resident_else_idle_thread(void **S
 static void *Identify(void *Context)
 {
     *(PKTHREAD *)Context = KeGetCurrentThread();
-    assert_ptr_equal(KeGetCurrentThread(), *(PKTHREAD *)Context);
+    Check(KeGetCurrentThread() == *(PKTHREAD *)Context);
     CountOne(&Ready);
     AwaitCount(&Done, 1);
     return NULL;
@@ -347,7 +347,7 @@ static void test_each_thread_has_its_own(void **State)
 
     (void)State;
     StartMachine(2, 0);
-    Done = Ready = 0;
+    Done = Ready = WrongLine = 0;
     for (ULONG Index = 0; Index < 6; Index += 1) {
         Threads[Index] = StartThread(Identify, &Identity[Index]);
     }
@@ -362,6 +362,7 @@ static void test_each_thread_has_its_own(void **State)
     for (ULONG Index = 0; Index < 6; Index += 1) {
         JoinThread(Threads[Index]);
     }
+    assert_int_equal(WrongLine, 0);
     StopMachine();
 }
 

@@ -465,7 +465,7 @@ static void *EndAtApcLevel(void *Context)
 {
     KIRQL OldIrql;
 
-    assert_int_equal(KprcbAttachThread((ULONG)(ULONG_PTR)Context), STATUS_SUCCESS);
+    Check(KprcbAttachThread((ULONG)(ULONG_PTR)Context) == STATUS_SUCCESS);
     KeRaiseIrql(APC_LEVEL, &OldIrql);
     return NULL;
 }
@@ -474,7 +474,9 @@ static void test_end_at_apc_level(void **State)
 {
     (void)State;
     StartMachine(2, 0);
+    WrongLine = 0;
     JoinThread(StartThread(EndAtApcLevel, (void *)1));
+    assert_int_equal(WrongLine, 0);
     assert_int_equal(KprcbAttachThread(1), STATUS_SUCCESS);
     StopMachine();
 }
@@ -568,7 +570,7 @@ static void *OutliveMachine(void *Context)
 {
     (void)Context;
     OwnOnce();
-    assert_int_equal(KprcbDetachThread(), STATUS_SUCCESS);
+    Check(KprcbDetachThread() == STATUS_SUCCESS);
     CountOne(&Gate);
     AwaitCount(&Release, 1);
     return NULL;
@@ -581,11 +583,13 @@ static void test_thread_that_was_detached_outlives_the_machine(void **State)
     (void)State;
     StartMachine(2, 0);
     OpenGates();
+    WrongLine = 0;
     Thread = StartThread(OutliveMachine, NULL);
     AwaitCount(&Gate, 1);
     assert_int_equal(KprcbStop(), STATUS_SUCCESS);
     CountOne(&Release);
     JoinThread(Thread);
+    assert_int_equal(WrongLine, 0);
     assert_int_equal(KprcbStop(), STATUS_DEVICE_NOT_READY);
 }
 
