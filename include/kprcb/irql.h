@@ -60,6 +60,12 @@ extern "C" {
 #define KPRCB_HELD_LOCKS 16
 
 /*
+ * KPRCB_THREAD_BLOCK.IrqlAndHeldCount: at DISPATCH_LEVEL with one lock. Below DISPATCH_LEVEL without a lock it is the
+ * level.
+ */
+#define KPRCB_ONE_LOCK_AT_DISPATCH (1 << 8 | DISPATCH_LEVEL)
+
+/*
  * What the library keeps for each thread, in thread-local storage. Written by its thread alone. Not for use outside the
  * inline routines of these headers.
  */
@@ -68,7 +74,7 @@ typedef struct _KPRCB_THREAD_BLOCK {
     PKTHREAD Thread; /* NULL until the thread's first call of the library */
     PKPCR Pcr;       /* the processor owned, else the home */
     KSPIN_LOCK SpinLockValue; /* what a KSPIN_LOCK holds that this thread owns */
-    /* Tested and stored together by the queued locks; never one half by a store and then both by a load. */
+    /* Tested and stored together by the locks' inline halves; never one half by a store and then both by a load. */
     union {
         USHORT IrqlAndHeldCount;
         struct {
@@ -79,7 +85,8 @@ typedef struct _KPRCB_THREAD_BLOCK {
     BOOLEAN Checked;              /* misuse is a bug check */
     ULONG HeldSurplus;            /* locks owned beyond KPRCB_HELD_LOCKS, which are not recorded */
     ULONG Masked;                 /* above zero: no IPI is served, as with interrupts off */
-    PVOID Held[KPRCB_HELD_LOCKS]; /* locks owned, the last one last: PKSPIN_LOCK, or PKSPIN_LOCK_QUEUE with bit 0 set */
+    /* Locks owned, the last one last: PKSPIN_LOCK, or PKSPIN_LOCK_QUEUE with bit 0 set. NULL from HeldCount up. */
+    PVOID Held[KPRCB_HELD_LOCKS];
     KIRQL RaisedFrom[HIGH_LEVEL + 1]; /* for each level that is in force or was raised from: the level below it */
 } KPRCB_THREAD_BLOCK;
 

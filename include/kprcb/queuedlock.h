@@ -32,6 +32,8 @@ KPRCB_API VOID KfAcquireInStackQueuedSpinLock(PKSPIN_LOCK SpinLock, PKLOCK_QUEUE
 KPRCB_API VOID KfReleaseInStackQueuedSpinLock(PKLOCK_QUEUE_HANDLE LockHandle);
 /* Waits until Node, which is linked, owns the lock. */
 KPRCB_API VOID KfAwaitSpinLockQueue(PKSPIN_LOCK_QUEUE Node);
+/* Ends a release that has handed the lock over: forgets the lock and lowers. */
+KPRCB_API VOID KfEndInStackQueuedSpinLock(PKLOCK_QUEUE_HANDLE LockHandle);
 
 /* Node has exchanged itself into the lock word and found Before there: says so, links behind it, and waits. */
 FORCEINLINE VOID KprcbJoinSpinLockQueue(PKSPIN_LOCK SpinLock, PKSPIN_LOCK_QUEUE Node, PKSPIN_LOCK_QUEUE Before)
@@ -40,12 +42,6 @@ FORCEINLINE VOID KprcbJoinSpinLockQueue(PKSPIN_LOCK SpinLock, PKSPIN_LOCK_QUEUE 
     __atomic_store_n(&Before->Next, Node, __ATOMIC_RELEASE);
     KfAwaitSpinLockQueue(Node);
 }
-
-/*
- * KPRCB_THREAD_BLOCK.IrqlAndHeldCount: at DISPATCH_LEVEL with one lock. Below DISPATCH_LEVEL without a lock it is the
- * level.
- */
-#define KPRCB_ONE_LOCK_AT_DISPATCH (1 << 8 | DISPATCH_LEVEL)
 
 /*
  * KeAcquireInStackQueuedSpinLock (WDK: same). Raises to DISPATCH_LEVEL, queues and waits. IRQL <= DISPATCH_LEVEL.
@@ -59,7 +55,6 @@ FORCEINLINE VOID KeAcquireInStackQueuedSpinLock(PKSPIN_LOCK SpinLock, PKLOCK_QUE
     PKPCR Pcr = KprcbThread.Fast;
     USHORT OldIrql = KprcbThread.IrqlAndHeldCount;
     PKSPIN_LOCK_QUEUE Node = &LockHandle->LockQueue;
-    PVOID Held = (PVOID)((ULONG_PTR)Node | 1);
 
     if (__builtin_expect(OldIrql < DISPATCH_LEVEL && Pcr != NULL, 1)) {
         __atomic_store_n(&Pcr->ResidentIrql, DISPATCH_LEVEL, __ATOMIC_RELAXED);
@@ -70,9 +65,7 @@ FORCEINLINE VOID KeAcquireInStackQueuedSpinLock(PKSPIN_LOCK SpinLock, PKLOCK_QUE
             if (__builtin_expect(KprcbThread.RaisedFrom[DISPATCH_LEVEL] != OldIrql, 0)) {
                 KprcbThread.RaisedFrom[DISPATCH_LEVEL] = (KIRQL)OldIrql;
             }
-            if (KprcbThread.Held[0] != Held) {
-                __atomic_store_n(&KprcbThread.Held[0], Held, __ATOMIC_RELAXED);
-            }
+            __atomic_store_n(&KprcbThread.Held[0], (PVOID)((ULONG_PTR)Node | 1), __ATOMIC_RELAXED);
             __atomic_store_n(&KprcbThread.IrqlAndHeldCount, KPRCB_ONE_LOCK_AT_DISPATCH, __ATOMIC_RELAXED);
             Node->Next = NULL;
             __atomic_store_n(&Node->Lock, (PKSPIN_LOCK)((ULONG_PTR)SpinLock | LOCK_QUEUE_OWNER), __ATOMIC_RELAXED);
@@ -90,38 +83,46 @@ FORCEINLINE VOID KeAcquireInStackQueuedSpinLock(PKSPIN_LOCK SpinLock, PKLOCK_QUE
 /*
  * KeReleaseInStackQueuedSpinLock (WDK: same). Hands over, then lowers to the level at the acquire. IRQL DISPATCH_LEVEL.
  *
- * Inline for a node that is the only recorded lock of the thread, hence an owner, unless a successor is still on its
- * way.
+ * Inline for a node that is the first recorded lock of the thread, hence an owner, unless a successor is still on its
+ * way. Whether the rest is inline too is looked at after the lock was handed over: a fourth load, or a jump that is
+ * taken, between the exchange of the acquire and the compare-exchange here costs as much as half a locked operation.
  */
 FORCEINLINE VOID KeReleaseInStackQueuedSpinLock(PKLOCK_QUEUE_HANDLE LockHandle)
 {
-    PKPCR Pcr = KprcbThread.Fast;
     PKSPIN_LOCK_QUEUE Node = &LockHandle->LockQueue;
-    PKSPIN_LOCK SpinLock = (PKSPIN_LOCK)((ULONG_PTR)__atomic_load_n(&Node->Lock, __ATOMIC_RELAXED) ^ LOCK_QUEUE_OWNER);
-    KIRQL OldIrql = LockHandle->OldIrql;
-    KSPIN_LOCK Last = (KSPIN_LOCK)Node;
-
+    PKSPIN_LOCK SpinLock = (PKSPIN_LOCK)((ULONG_PTR)__atomic_load_n(&Node->Lock, __ATOMIC_RELAXED) - LOCK_QUEUE_OWNER);
     PKSPIN_LOCK_QUEUE Next = __atomic_load_n(&Node->Next, __ATOMIC_ACQUIRE);
+    KSPIN_LOCK Last = (KSPIN_LOCK)Node;
+    KIRQL OldIrql;
+    PKPCR Pcr;
 
-    if (__builtin_expect(KprcbThread.IrqlAndHeldCount == KPRCB_ONE_LOCK_AT_DISPATCH &&
-                             KprcbThread.Held[0] == (PVOID)((ULONG_PTR)Node | 1) && Pcr != NULL &&
-                             OldIrql == KprcbThread.RaisedFrom[DISPATCH_LEVEL] &&
-                             (Next != NULL ||
-                              __atomic_compare_exchange_n(SpinLock, &Last, 0, 0, __ATOMIC_RELEASE, __ATOMIC_RELAXED)),
-                         1)) {
-        if (Next != NULL) {
-            __atomic_store_n(&Next->Lock, (PKSPIN_LOCK)((ULONG_PTR)SpinLock | LOCK_QUEUE_OWNER), __ATOMIC_RELEASE);
-        }
-        __atomic_store_n(&KprcbThread.IrqlAndHeldCount, OldIrql, __ATOMIC_RELAXED);
-        __atomic_signal_fence(__ATOMIC_SEQ_CST);
-        __atomic_store_n(&Pcr->ResidentIrql, OldIrql, __ATOMIC_RELEASE);
-        __atomic_signal_fence(__ATOMIC_SEQ_CST);
-        if (__builtin_expect((__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & KPCR_REQUEST_MASK) != 0, 0)) {
-            KfLowerIrqlPending(Pcr);
-        }
+    if (__builtin_expect(KprcbThread.Held[0] != (PVOID)((ULONG_PTR)Node | 1), 0)) {
+        KfReleaseInStackQueuedSpinLock(LockHandle);
         return;
     }
-    KfReleaseInStackQueuedSpinLock(LockHandle);
+    if (__builtin_expect(Next != NULL, 0)) {
+        __atomic_store_n(&Next->Lock, (PKSPIN_LOCK)((ULONG_PTR)SpinLock | LOCK_QUEUE_OWNER), __ATOMIC_RELEASE);
+    } else if (__builtin_expect(
+                   !__atomic_compare_exchange_n(SpinLock, &Last, 0, 0, __ATOMIC_RELEASE, __ATOMIC_RELAXED), 0)) {
+        KfReleaseInStackQueuedSpinLock(LockHandle);
+        return;
+    }
+    Pcr = KprcbThread.Fast;
+    OldIrql = LockHandle->OldIrql;
+    if (__builtin_expect(KprcbThread.IrqlAndHeldCount != KPRCB_ONE_LOCK_AT_DISPATCH || Pcr == NULL ||
+                             OldIrql != KprcbThread.RaisedFrom[DISPATCH_LEVEL],
+                         0)) {
+        KfEndInStackQueuedSpinLock(LockHandle);
+        return;
+    }
+    __atomic_store_n(&KprcbThread.Held[0], NULL, __ATOMIC_RELAXED);
+    __atomic_store_n(&KprcbThread.IrqlAndHeldCount, OldIrql, __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    __atomic_store_n(&Pcr->ResidentIrql, OldIrql, __ATOMIC_RELEASE);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    if (__builtin_expect((__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & KPCR_REQUEST_MASK) != 0, 0)) {
+        KfLowerIrqlPending(Pcr);
+    }
 }
 
 /* KeAcquireInStackQueuedSpinLockAtDpcLevel (WDK: same). The level is not touched. IRQL >= DISPATCH_LEVEL. */

@@ -23,11 +23,47 @@ FORCEINLINE VOID KeInitializeSpinLock(PKSPIN_LOCK SpinLock)
     __atomic_store_n(SpinLock, 0, __ATOMIC_RELAXED);
 }
 
+/* The out-of-line halves of the inline routines below; they do the whole job in all cases. */
+KPRCB_API KIRQL KfAcquireSpinLock(PKSPIN_LOCK SpinLock);
+KPRCB_API VOID KfReleaseSpinLock(PKSPIN_LOCK SpinLock, KIRQL NewIrql);
+/* Waits until the thread, which is at DISPATCH_LEVEL, owns the lock. */
+KPRCB_API VOID KfAwaitSpinLock(PKSPIN_LOCK SpinLock);
+
 /*
  * KeAcquireSpinLockRaiseToDpc (WDK: same). Raises to DISPATCH_LEVEL, then spins until it owns the lock.
  * IRQL <= DISPATCH_LEVEL. Returns the level before the call, for KeReleaseSpinLock.
+ *
+ * Inline for a biased resident that holds no lock. The level and the lock are recorded after the compare-exchange,
+ * which waits for every store before it; no interrupt is served until the level is.
  */
-KPRCB_API KIRQL KeAcquireSpinLockRaiseToDpc(PKSPIN_LOCK SpinLock);
+FORCEINLINE KIRQL KeAcquireSpinLockRaiseToDpc(PKSPIN_LOCK SpinLock)
+{
+    PKPCR Pcr = KprcbThread.Fast;
+    USHORT OldIrql = KprcbThread.IrqlAndHeldCount;
+
+    if (__builtin_expect(OldIrql < DISPATCH_LEVEL && Pcr != NULL, 1)) {
+        __atomic_store_n(&Pcr->ResidentIrql, DISPATCH_LEVEL, __ATOMIC_RELAXED);
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+        if (__builtin_expect((__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & KPCR_REQUEST_MASK) == 0, 1)) {
+            KSPIN_LOCK Free = 0;
+
+            if (__builtin_expect(KprcbThread.RaisedFrom[DISPATCH_LEVEL] != OldIrql, 0)) {
+                KprcbThread.RaisedFrom[DISPATCH_LEVEL] = (KIRQL)OldIrql;
+            }
+            if (__builtin_expect(__atomic_compare_exchange_n(SpinLock, &Free, KprcbThread.SpinLockValue, 0,
+                                                             __ATOMIC_ACQUIRE, __ATOMIC_RELAXED),
+                                 1)) {
+                __atomic_store_n(&KprcbThread.Held[0], (PVOID)SpinLock, __ATOMIC_RELAXED);
+                __atomic_store_n(&KprcbThread.IrqlAndHeldCount, KPRCB_ONE_LOCK_AT_DISPATCH, __ATOMIC_RELAXED);
+            } else {
+                KprcbThread.Irql = DISPATCH_LEVEL;
+                KfAwaitSpinLock(SpinLock);
+            }
+            return (KIRQL)OldIrql;
+        }
+    }
+    return KfAcquireSpinLock(SpinLock);
+}
 
 /* KeAcquireSpinLock (WDK: same). As above; *OldIrql is written last, after the lock is owned. */
 #define KeAcquireSpinLock(SpinLock, OldIrql) (*(OldIrql) = KeAcquireSpinLockRaiseToDpc(SpinLock))
@@ -35,8 +71,31 @@ KPRCB_API KIRQL KeAcquireSpinLockRaiseToDpc(PKSPIN_LOCK SpinLock);
 /*
  * KeReleaseSpinLock (WDK: same). Frees the lock, then lowers to NewIrql, running what is pending. IRQL
  * DISPATCH_LEVEL.
+ *
+ * Inline for the only recorded lock of a biased resident. The lock's word is not looked at then: it has just been the
+ * object of a locked operation, and a load of it costs as much again.
  */
-KPRCB_API VOID KeReleaseSpinLock(PKSPIN_LOCK SpinLock, KIRQL NewIrql);
+FORCEINLINE VOID KeReleaseSpinLock(PKSPIN_LOCK SpinLock, KIRQL NewIrql)
+{
+    PKPCR Pcr = KprcbThread.Fast;
+
+    if (__builtin_expect(KprcbThread.Held[0] == (PVOID)SpinLock &&
+                             KprcbThread.IrqlAndHeldCount == KPRCB_ONE_LOCK_AT_DISPATCH && Pcr != NULL &&
+                             NewIrql == KprcbThread.RaisedFrom[DISPATCH_LEVEL],
+                         1)) {
+        __atomic_store_n(SpinLock, 0, __ATOMIC_RELEASE);
+        __atomic_store_n(&KprcbThread.Held[0], NULL, __ATOMIC_RELAXED);
+        __atomic_store_n(&KprcbThread.IrqlAndHeldCount, NewIrql, __ATOMIC_RELAXED);
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+        __atomic_store_n(&Pcr->ResidentIrql, NewIrql, __ATOMIC_RELEASE);
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+        if (__builtin_expect((__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & KPCR_REQUEST_MASK) != 0, 0)) {
+            KfLowerIrqlPending(Pcr);
+        }
+        return;
+    }
+    KfReleaseSpinLock(SpinLock, NewIrql);
+}
 
 /*
  * KeAcquireSpinLockAtDpcLevel (WDK: same). Acquires without touching the level. IRQL >= DISPATCH_LEVEL; lower is bug

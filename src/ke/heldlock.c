@@ -2,7 +2,7 @@
  * heldlock.c - the list of locks that a thread owns or queues for.
  *
  * A thread keeps it in its own block: KPRCB_THREAD_BLOCK.Held, the last lock last; a queued lock as its node with bit
- * 0 set. Beyond KPRCB_HELD_LOCKS locks the surplus is counted and not recorded.
+ * 0 set. Entries from HeldCount up are NULL. Beyond KPRCB_HELD_LOCKS locks the surplus is counted and not recorded.
  *
  * Tests: tests/ke/test_bugcheck.c, tests/ke/test_spinlock.c.
  */
@@ -53,6 +53,7 @@ VOID KiForgetLockOutOfOrder(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
     for (; Index < Block->HeldCount; Index += 1) {
         __atomic_store_n(&Block->Held[Index - 1], Block->Held[Index], __ATOMIC_RELAXED);
     }
+    __atomic_store_n(&Block->Held[Index - 1], NULL, __ATOMIC_RELAXED);
     __atomic_store_n(&Block->HeldCount, (UCHAR)(Block->HeldCount - 1), __ATOMIC_RELAXED);
     KiUnmaskInterrupts(Block);
 }
@@ -87,6 +88,7 @@ VOID KiReleaseHeldLocks(KPRCB_THREAD_BLOCK *Block, ULONG Keep, ULONG KeepSurplus
     while (Block->HeldCount > Keep) {
         ULONG_PTR Held = (ULONG_PTR)Block->Held[Block->HeldCount - 1];
 
+        __atomic_store_n(&Block->Held[Block->HeldCount - 1], NULL, __ATOMIC_RELAXED);
         __atomic_store_n(&Block->HeldCount, (UCHAR)(Block->HeldCount - 1), __ATOMIC_RELAXED);
         if ((Held & 1) == 0) {
             HalPrint("kprcb: the unwound thread held spin lock %p; released\n", (void *)Held);

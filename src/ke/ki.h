@@ -319,6 +319,7 @@ VOID KiForgetLockOutOfOrder(KPRCB_THREAD_BLOCK *Block, PVOID Lock);
 static inline VOID KiForgetLock(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
 {
     if (__builtin_expect(KiIsLastLock(Block, Lock), 1)) {
+        __atomic_store_n(&Block->Held[Block->HeldCount - 1], NULL, __ATOMIC_RELAXED);
         __atomic_store_n(&Block->HeldCount, (UCHAR)(Block->HeldCount - 1), __ATOMIC_RELAXED);
     } else {
         KiForgetLockOutOfOrder(Block, Lock);

@@ -160,6 +160,15 @@ VOID KfReleaseInStackQueuedSpinLock(PKLOCK_QUEUE_HANDLE LockHandle)
     KeLowerIrql(LockHandle->OldIrql);
 }
 
+VOID KfEndInStackQueuedSpinLock(PKLOCK_QUEUE_HANDLE LockHandle)
+{
+    KPRCB_THREAD_BLOCK *Block = KiEnter();
+
+    KiForgetLock(Block, KiHeldNode(&LockHandle->LockQueue));
+    KiCheckOwnerLevel(Block);
+    KeLowerIrql(LockHandle->OldIrql);
+}
+
 VOID KeAcquireInStackQueuedSpinLockAtDpcLevel(PKSPIN_LOCK SpinLock, PKLOCK_QUEUE_HANDLE LockHandle)
 {
     KPRCB_THREAD_BLOCK *Block = KiEnter();

@@ -21,7 +21,7 @@ static inline BOOLEAN KiTrySpinLock(PKSPIN_LOCK SpinLock, KSPIN_LOCK Value)
     return __atomic_compare_exchange_n(SpinLock, &Free, Value, FALSE, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
 }
 
-static __attribute__((noinline)) VOID KiAwaitSpinLock(PKSPIN_LOCK SpinLock)
+VOID KfAwaitSpinLock(PKSPIN_LOCK SpinLock)
 {
     KPRCB_THREAD_BLOCK *Block = &KprcbThread;
     KI_SPIN Spin = {.Reason = "a spin lock", .Object = SpinLock};
@@ -46,7 +46,7 @@ static inline VOID KiAcquireSpinLock(KPRCB_THREAD_BLOCK *Block, PKSPIN_LOCK Spin
     if (__builtin_expect(KiTrySpinLock(SpinLock, Block->SpinLockValue), 1)) {
         KiHoldLock(Block, SpinLock);
     } else {
-        KiAwaitSpinLock(SpinLock);
+        KfAwaitSpinLock(SpinLock);
     }
 }
 
@@ -66,7 +66,7 @@ static inline VOID KiCheckOwnerLevel(KPRCB_THREAD_BLOCK *Block)
     }
 }
 
-KIRQL KeAcquireSpinLockRaiseToDpc(PKSPIN_LOCK SpinLock)
+KIRQL KfAcquireSpinLock(PKSPIN_LOCK SpinLock)
 {
     KIRQL OldIrql = KeRaiseIrqlToDpcLevel();
 
@@ -75,7 +75,7 @@ KIRQL KeAcquireSpinLockRaiseToDpc(PKSPIN_LOCK SpinLock)
     return OldIrql;
 }
 
-VOID KeReleaseSpinLock(PKSPIN_LOCK SpinLock, KIRQL NewIrql)
+VOID KfReleaseSpinLock(PKSPIN_LOCK SpinLock, KIRQL NewIrql)
 {
     KPRCB_THREAD_BLOCK *Block = KiEnter();
 
