@@ -8,20 +8,26 @@
  * where NT too may take its CPU away at any time. It holds nothing and waits in no queue, so the order of a queued
  * lock is untouched.
  *
- * For each hot lock (a slot, by its address) one thread works, the worker; one sleeps for a turn and then becomes the
- * worker, the next; the others sleep until the next wakes one of them to be next in its place. A worker that meets a
- * newer one in the lock rests in its turn.
+ * For each hot lock (a slot, by its address) one thread works, the worker. A thread that comes to rest takes the next
+ * turn that nobody has taken, sleeps until then, and becomes the worker. Nobody wakes it: whoever did would be running,
+ * as would the worker, and a host puts a thread that wakes while every CPU is busy behind one of them for a tick. The
+ * new worker tells the one before, which rests when it lowers, or after its next wait for a lock. A thread that finds
+ * its processor owned by a worker rests too: it would take the worker's time otherwise, and the two would wake each
+ * other for each lock.
  *
- * A heuristic: nothing rests on it. Every sleep is bounded, and slots may be shared by locks.
+ * A heuristic: nothing rests on it. Every sleep is bounded, slots may be shared by locks, and a thread that is told to
+ * rest may have left the lock for good.
  *
- *   Worker     compare-exchange by whoever becomes it                     read by those who wait for the lock
- *   Next       NULL or reserved -> thread by compare-exchange; -> reserved, or NULL if nobody rests, by that thread
- *   Resting    read-modify-write by the others
- *   Sequence   incremented by the next as it becomes the worker; the others sleep on it
- *   KiSleepers  (owner.c) threads that sleep for a processor, or here
+ *   word              written by                                                       read by
+ *   Worker            exchange by whoever becomes it; the first that comes to a slot   those who wait for the lock or
+ *                     without one, compare-exchange                                    the processor
+ *   LastTurn          compare-exchange by whoever takes a turn                         those
+ *   KTHREAD.RestAt    its thread; whoever takes over from it as the worker             its thread
+ *   KTHREAD.WorksAt   its thread                                                       those who want its processor
+ *   KiSleepers        (owner.c) threads that sleep for a processor, or here
  *
- * All relaxed: they order nothing. Tests: tests/stress/stress_queuedlock.c. Benchmarks: qspin.over8, qspin.over32,
- * qspin.overcpu.
+ * All relaxed: they order nothing. Tests: tests/ke/test_contention.c, tests/stress/stress_queuedlock.c. Benchmarks:
+ * qspin.over8, qspin.over32, qspin.overcpu.
  */
 #include "ki.h"
 
@@ -29,14 +35,12 @@
 #define KI_WAITS 8
 #define KI_HOT_PART 3  /* a lock is hot for a thread that spends one part in so many of its time waiting for it */
 #define KI_TURN 100000 /* ns that a worker works alone */
-#define KI_LONGEST_REST 10000000 /* ns */
+#define KI_LONGEST_REST 50000000 /* ns */
 
 typedef struct _KI_SLOT {
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) PKTHREAD volatile Worker;
-    PKTHREAD volatile Next;
-    ULONG volatile Sequence;
-    ULONG volatile Resting;
-} KI_SLOT, *PKI_SLOT;
+    ULONGLONG volatile LastTurn; /* when the last turn that is taken begins, by HalMonotonicTime */
+} KI_SLOT;
 
 static KI_SLOT KiSlots[KI_SLOTS];
 
@@ -65,8 +69,11 @@ static BOOLEAN KiMustRest(PKTHREAD Thread, PKI_SLOT Slot)
 {
     PKTHREAD Worker = NULL;
 
-    return !__atomic_compare_exchange_n(&Slot->Worker, &Worker, Thread, FALSE, __ATOMIC_RELAXED, __ATOMIC_RELAXED) &&
-           Worker != Thread;
+    if (__atomic_compare_exchange_n(&Slot->Worker, &Worker, Thread, FALSE, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+        __atomic_store_n(&Thread->WorksAt, Slot, __ATOMIC_RELAXED);
+        return FALSE;
+    }
+    return Worker != Thread;
 }
 
 VOID KiEndWait(KPRCB_THREAD_BLOCK *Block, const volatile VOID *Lock, ULONGLONG Begin)
@@ -77,6 +84,10 @@ VOID KiEndWait(KPRCB_THREAD_BLOCK *Block, const volatile VOID *Lock, ULONGLONG B
     if (Begin == 0) {
         return;
     }
+    if (KiRestIsDue(Thread)) {
+        Block->Fast = NULL; /* the next lower must look */
+        return;
+    }
     Now = HalMonotonicTime();
     Thread->Waits += 1;
     Thread->Waited += Now - Begin;
@@ -84,58 +95,70 @@ VOID KiEndWait(KPRCB_THREAD_BLOCK *Block, const volatile VOID *Lock, ULONGLONG B
         return;
     }
     if (Thread->Waited >= (Now - Thread->FirstWait) / KI_HOT_PART && KiMustRest(Thread, KiSlotOf(Lock))) {
-        Thread->RestFrom = Lock;
-        Block->Fast = NULL; /* the next lower must look */
+        __atomic_store_n(&Thread->RestAt, KiSlotOf(Lock), __ATOMIC_RELAXED);
+        Block->Fast = NULL;
     }
     Thread->Waits = 0;
     Thread->Waited = 0;
     Thread->FirstWait = Now;
 }
 
-/* Next, while the one that was woken for it is on its way: a worker that rests now must not step in. */
-#define KI_RESERVED ((PKTHREAD)KiSlots)
-
-static BOOLEAN KiBecomeNext(PKTHREAD Thread, PKI_SLOT Slot, PKTHREAD Before)
+static ULONGLONG KiTakeTurn(PKI_SLOT Slot)
 {
-    return __atomic_compare_exchange_n(&Slot->Next, &Before, Thread, FALSE, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    ULONGLONG Now = HalMonotonicTime();
+    ULONGLONG Last = __atomic_load_n(&Slot->LastTurn, __ATOMIC_RELAXED);
+    ULONGLONG Turn;
+
+    do {
+        Turn = (Last > Now ? Last : Now) + KI_TURN;
+        if (Turn - Now > KI_LONGEST_REST) {
+            return Now + KI_LONGEST_REST;
+        }
+    } while (!__atomic_compare_exchange_n(&Slot->LastTurn, &Last, Turn, TRUE, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    return Turn;
 }
 
-/* Sleeps for a turn and becomes the worker. */
-static VOID KiRestAsNext(PKTHREAD Thread, PKI_SLOT Slot)
+static VOID KiSleepUntil(ULONGLONG Time)
 {
     ULONG volatile Nothing = 0;
-    BOOLEAN Others;
+    ULONGLONG Now;
 
-    HalPark(&Nothing, 0, KI_TURN);
-    Others = __atomic_load_n(&Slot->Resting, __ATOMIC_RELAXED) != 0;
-    __atomic_store_n(&Slot->Worker, Thread, __ATOMIC_RELAXED);
-    __atomic_store_n(&Slot->Next, Others ? KI_RESERVED : NULL, __ATOMIC_RELAXED);
-    __atomic_fetch_add(&Slot->Sequence, 1, __ATOMIC_RELAXED);
-    HalWake(&Slot->Sequence, 1);
-}
-
-static VOID KiRest(PKTHREAD Thread, PKI_SLOT Slot)
-{
-    ULONG Sequence = __atomic_load_n(&Slot->Sequence, __ATOMIC_RELAXED);
-
-    if (!KiBecomeNext(Thread, Slot, NULL)) {
-        __atomic_fetch_add(&Slot->Resting, 1, __ATOMIC_RELAXED);
-        HalPark(&Slot->Sequence, Sequence, KI_LONGEST_REST);
-        __atomic_fetch_sub(&Slot->Resting, 1, __ATOMIC_RELAXED);
-        if (!KiBecomeNext(Thread, Slot, KI_RESERVED) && !KiBecomeNext(Thread, Slot, NULL)) {
-            return;
-        }
+    while ((Now = HalMonotonicTime()) < Time) {
+        HalPark(&Nothing, 0, Time - Now);
     }
-    KiRestAsNext(Thread, Slot);
 }
 
-VOID KiRestFromLock(KPRCB_THREAD_BLOCK *Block)
+static VOID KiRestIn(PKTHREAD Thread, PKI_SLOT Slot)
+{
+    PKTHREAD Before;
+
+    __atomic_fetch_add(&KiSleepers, 1, __ATOMIC_RELAXED);
+    KiSleepUntil(KiTakeTurn(Slot));
+    __atomic_fetch_sub(&KiSleepers, 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&Thread->WorksAt, Slot, __ATOMIC_RELAXED);
+    Before = __atomic_exchange_n(&Slot->Worker, Thread, __ATOMIC_RELAXED);
+    if (Before != NULL && Before != Thread) {
+        __atomic_store_n(&Before->RestAt, Slot, __ATOMIC_RELAXED);
+    }
+}
+
+VOID KiRestIfDue(KPRCB_THREAD_BLOCK *Block)
 {
     PKTHREAD Thread = Block->Thread;
-    PKI_SLOT Slot = KiSlotOf(Thread->RestFrom);
+    PKI_SLOT Slot = __atomic_exchange_n(&Thread->RestAt, NULL, __ATOMIC_RELAXED);
 
-    Thread->RestFrom = NULL;
-    __atomic_fetch_add(&KiSleepers, 1, __ATOMIC_RELAXED);
-    KiRest(Thread, Slot);
-    __atomic_fetch_sub(&KiSleepers, 1, __ATOMIC_RELAXED);
+    if (Slot != NULL && __atomic_load_n(&Slot->Worker, __ATOMIC_RELAXED) != Thread) {
+        KiRestIn(Thread, Slot);
+    }
+}
+
+BOOLEAN KiRestForProcessor(PKTHREAD Thread, PKTHREAD Owner)
+{
+    PKI_SLOT Slot = Owner != NULL ? __atomic_load_n(&Owner->WorksAt, __ATOMIC_RELAXED) : NULL;
+
+    if (Slot == NULL || __atomic_load_n(&Slot->Worker, __ATOMIC_RELAXED) != Owner) {
+        return FALSE;
+    }
+    KiRestIn(Thread, Slot);
+    return TRUE;
 }

@@ -118,13 +118,13 @@ VOID KiLowerBelowDispatch(KPRCB_THREAD_BLOCK *Block, KIRQL NewIrql, BOOLEAN Lazi
     } else {
         KiServePending(Block);
     }
-    if (Block->Thread->RestFrom != NULL) {
+    if (KiRestIsDue(Block->Thread)) {
         Pcr->OwnerRun = 0; /* it will not come back soon: who waits for the processor is woken */
     }
     KiLetGoProcessor(Block, NewIrql);
     KiLookAgain(Block, Pcr, Lazily ? KI_URGENT : KI_PENDING);
-    if (Block->Thread->RestFrom != NULL) {
-        KiRestFromLock(Block);
+    if (KiRestIsDue(Block->Thread)) {
+        KiRestIfDue(Block);
     }
     if (Block->Thread->MovePending) {
         KiMoveThread(Block);

@@ -59,9 +59,11 @@ KAFFINITY KiGroupMask(USHORT Group);
 
 typedef enum _KI_THREAD_KIND { KiAutoThread, KiNamedThread, KiMachineThread } KI_THREAD_KIND;
 
+typedef struct _KI_SLOT *PKI_SLOT;
+
 /*
  * A thread. Memory of this type is not given back while the machine runs, so that others may read HostId of a thread
- * that has ended. Writer of all members: the thread itself; the list links under KiThreadLock.
+ * that has ended. Writer of all members but where said: the thread itself.
  */
 typedef struct _KTHREAD {
     LIST_ENTRY ThreadListEntry; /* KiThreadLock */
@@ -80,7 +82,8 @@ typedef struct _KTHREAD {
     ULONG Waits;              /* for spin locks since FirstWait */
     ULONGLONG FirstWait;      /* ns */
     ULONGLONG Waited;         /* ns spent in them */
-    const volatile VOID *RestFrom;       /* a hot lock from which to rest after letting go */
+    PKI_SLOT volatile RestAt;  /* a hot lock from which to rest after letting go (contention.c) */
+    PKI_SLOT volatile WorksAt; /* the hot lock at which it worked last */
     struct _KI_FRAME *Frame;             /* innermost */
     struct _KI_FRAME *volatile Delivery; /* a catch frame of this thread to which another thread's bug check went */
     PKPCR Retiring;      /* the processor whose DPCs it runs, even if one of them has lowered its level */
@@ -157,8 +160,15 @@ ULONGLONG KiBeginWait(KPRCB_THREAD_BLOCK *Block);
 VOID KiEndWait(KPRCB_THREAD_BLOCK *Block, const volatile VOID *Lock, ULONGLONG Begin);
 /* At the start of the machine, while no thread rests. */
 VOID KiForgetHotLocks(VOID);
-/* Rests from RestFrom. IRQL < DISPATCH_LEVEL. */
-VOID KiRestFromLock(KPRCB_THREAD_BLOCK *Block);
+/* Rests, if that is due. IRQL < DISPATCH_LEVEL. */
+VOID KiRestIfDue(KPRCB_THREAD_BLOCK *Block);
+/* Rests if Owner, which owns a processor that Thread wants, works at a hot lock. FALSE: it does not. */
+BOOLEAN KiRestForProcessor(PKTHREAD Thread, PKTHREAD Owner);
+
+static inline BOOLEAN KiRestIsDue(PKTHREAD Thread)
+{
+    return __atomic_load_n(&Thread->RestAt, __ATOMIC_RELAXED) != NULL;
+}
 
 /* --- request.c: asking a processor for something --- */
 

@@ -364,20 +364,18 @@ static PKPCR KiTakeToken(PKTHREAD Thread, PKPCR Home, const GROUP_AFFINITY *Affi
     ULONGLONG Timeout = KI_TOKEN_SLEEP;
     PKPCR Pcr = NULL;
 
-    for (ULONG Step = 0; Pcr == NULL && Step < KI_TOKEN_SPINS; Step += 1) {
-        HalPause();
-        Pcr = KiTryToken(Thread, Home) ? Home : NULL;
-    }
     for (ULONG Round = 0; Pcr == NULL; Round += 1) {
-        if (KiTryToken(Thread, Home)) {
-            Pcr = Home;
-        } else if (Affinity != NULL) {
+        for (ULONG Step = 0; Pcr == NULL && Step < KI_TOKEN_SPINS; Step += 1) {
+            HalPause();
+            Pcr = KiTryToken(Thread, Home) ? Home : NULL;
+        }
+        if (Pcr == NULL && Affinity != NULL) {
             Pcr = KiFindFreeProcessor(Thread, Affinity, Home);
             if (Pcr == NULL && Round > 1) {
                 Pcr = KiFindBiasedProcessor(Thread, Affinity);
             }
         }
-        if (Pcr == NULL) {
+        if (Pcr == NULL && (Affinity == NULL || !KiRestForProcessor(Thread, KiQueryOwner(Home)))) {
             if ((Round > 0 && KiSleepAsHeir(Thread, Home, Timeout)) || KiSleepForToken(Thread, Home, Timeout)) {
                 Pcr = Home;
             } else {
