@@ -117,24 +117,23 @@ BOOLEAN KeInsertQueueDpc(PRKDPC Dpc, PVOID SystemArgument1, PVOID SystemArgument
 {
     KPRCB_THREAD_BLOCK *Block = KiEnter();
     BOOLEAN Lazy = FALSE;
+    BOOLEAN Slotted;
     BOOLEAN Inserted;
     KIRQL OldIrql;
     ULONG Number;
     UCHAR Importance;
     PKPCR Target;
 
-    KiFetchDpc(Dpc);
     KiCheckDpc(Dpc);
     OldIrql = Block->Irql < DISPATCH_LEVEL ? KeRaiseIrqlToDpcLevel() : Block->Irql;
     Number = __atomic_load_n(&Dpc->Number, __ATOMIC_RELAXED);
     Importance = __atomic_load_n(&Dpc->Importance, __ATOMIC_RELAXED);
     Target = Number != 0 && Number <= KiMachine.ProcessorCount ? KiProcessor(Number - 1) : Block->Pcr;
-    if (Target != Block->Pcr) {
-        HalPrefetchForWrite(&Target->DpcInbox); /* comes while the claim waits for the line of the DPC */
-    }
     KiMaskInterrupts(Block);
-    Inserted = KiClaimDpc(Dpc, &Target->PrcbData.DpcData[DPC_NORMAL]);
-    if (Inserted) {
+    Slotted = Target != Block->Pcr && __atomic_load_n(&Dpc->DpcData, __ATOMIC_ACQUIRE) == NULL &&
+              KiFillSlot(Block, Target, Dpc, SystemArgument1, SystemArgument2);
+    Inserted = Slotted || KiClaimDpc(Dpc, &Target->PrcbData.DpcData[DPC_NORMAL]);
+    if (Inserted && !Slotted) {
         Dpc->SystemArgument1 = SystemArgument1;
         Dpc->SystemArgument2 = SystemArgument2;
         if (Target == Block->Pcr) {
@@ -170,11 +169,17 @@ BOOLEAN KeRemoveQueueDpc(PRKDPC Dpc)
         KiAcquireInternalLock(&Data->DpcLock);
         Same = __atomic_load_n(&Dpc->DpcData, __ATOMIC_ACQUIRE) == Data;
         if (Same) {
+            BOOLEAN Owned = Block->Irql >= DISPATCH_LEVEL && Block->Pcr == Pcr;
+
+            if (!Owned) {
+                KiStopTakes(Pcr);
+            }
             Moved = KiInboxFilled(Pcr);
             KiEmptyInbox(Pcr, Data);
             /* Not in the list though claimed: its insert has not ended, so this remove came before it. */
             Removed = KiUnlistDpc(Data, Dpc);
             Moved = Moved && Data->DpcQueueDepth != 0;
+            KiAllowTakes(Pcr);
         }
         KiReleaseInternalLock(&Data->DpcLock);
         if (Moved) {
@@ -189,7 +194,7 @@ BOOLEAN KeRemoveQueueDpc(PRKDPC Dpc)
     return Removed;
 }
 
-static VOID KiRunDpc(KPRCB_THREAD_BLOCK *Block, PKDPC_DATA Data, PKI_DPC_CALL Call)
+static VOID KiRunDpc(KPRCB_THREAD_BLOCK *Block, PKDPC_DATA Data, PKPRCB_DPC_CALL Call)
 {
     PKPCR Pcr = Block->Pcr;
 
@@ -212,18 +217,26 @@ static VOID KiRunDpc(KPRCB_THREAD_BLOCK *Block, PKDPC_DATA Data, PKI_DPC_CALL Ca
     }
 }
 
-/* Takes the first DPC, from the inbox too if the list is empty. */
-static BOOLEAN KiTakeNext(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr, PKDPC_DATA Data, PKI_DPC_CALL Call)
+/* Takes the first DPC: from the slot, the list, or the inbox. Locked: DpcLock has been held since DpcRoutineActive. */
+static BOOLEAN KiTakeNext(KPRCB_THREAD_BLOCK *Block, PKDPC_DATA Data, BOOLEAN *Locked, PKPRCB_DPC_CALL Call)
 {
+    PKPCR Pcr = Block->Pcr;
     BOOLEAN Taken;
 
-    KiMaskInterrupts(Block);
-    KiAcquireInternalLock(&Data->DpcLock);
-    if (Data->DpcList.ListHead.Next == NULL) {
-        KiEmptyInbox(Pcr, Data);
+    if (KiTakeSlot(Pcr, Call)) {
+        return TRUE;
     }
-    Taken = KiTakeDpc(Data, Call);
-    KiReleaseInternalLock(&Data->DpcLock);
+    KiMaskInterrupts(Block);
+    Taken = *Locked && KiTakeUnlocked(Pcr, Data, Call);
+    if (!Taken) {
+        KiAcquireInternalLock(&Data->DpcLock);
+        if (Data->DpcList.ListHead.Next == NULL) {
+            KiEmptyInbox(Pcr, Data);
+        }
+        Taken = KiTakeDpc(Data, Call);
+        KiReleaseInternalLock(&Data->DpcLock);
+        *Locked = TRUE;
+    }
     KiUnmaskInterrupts(Block);
     return Taken;
 }
@@ -236,7 +249,8 @@ static VOID KiDrainDpcs(KPRCB_THREAD_BLOCK *Block)
 {
     PKPCR Pcr = Block->Pcr;
     PKDPC_DATA Data = &Pcr->PrcbData.DpcData[DPC_NORMAL];
-    KI_DPC_CALL Call;
+    BOOLEAN Locked = FALSE;
+    KPRCB_DPC_CALL Call;
 
     for (;;) {
         if (__atomic_load_n(&Data->DpcQueueDepth, __ATOMIC_ACQUIRE) == 0) {
@@ -249,7 +263,7 @@ static VOID KiDrainDpcs(KPRCB_THREAD_BLOCK *Block)
                 return;
             }
         }
-        if (KiTakeNext(Block, Pcr, Data, &Call)) {
+        if (KiTakeNext(Block, Data, &Locked, &Call)) {
             KiRunDpc(Block, Data, &Call);
             KiPoll(Block);
         }

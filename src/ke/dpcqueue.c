@@ -15,9 +15,19 @@
  *   DpcInbox           inserters, compare-exchange (release);           holder of DpcLock     emptying is an acquire
  *                      the holder of DpcLock, AND; WATCHED: the
  *                      idle thread, OR and AND
- *   DpcList,           holder of DpcLock                                holder of DpcLock
+ *   DpcList,           holder of DpcLock, or the owner as below         holder of DpcLock
  *   DpcQueueDepth                                                       anyone (estimate)
+ *   DpcTaking          the owner, 1 while it takes without DpcLock      removers              release / acquire; the store of 1,
+ *                                                                                             then the load of TakesStopped, by
+ *                                                                                             HalProcessBarrier
+ *   TakesStopped       a remover that holds DpcLock, and that is not    the owner             seq_cst, then HalProcessBarrier;
+ *                      the owner                                                              release / acquire
  *   DpcRoutineActive   the owner, TRUE before it empties the inbox      KeFlushQueuedDpcs     release / acquire; see KiDpcsIdle
+ *
+ * While an owner runs DPCs it takes all but the first without DpcLock: a locked operation would wait for whatever the
+ * last routine has written. A remover that finds DpcRoutineActive sets TakesStopped, and after the barrier either sees
+ * DpcTaking and waits, or the owner sees TakesStopped and comes for DpcLock. One that does not find it holds DpcLock
+ * before the owner's first take, which waits for that. Without membarrier the owner always takes DpcLock.
  *
  * Bit 0 of a link in the inbox says that the DPC behind it goes to the head. Importance is read once, by the
  * inserter, since KeSetImportanceDpc must not affect a queued DPC.
@@ -153,7 +163,7 @@ VOID KiEmptyInbox(PKPCR Pcr, PKDPC_DATA Data)
     __atomic_store_n(&Data->DpcQueueDepth, Data->DpcQueueDepth - 1, __ATOMIC_RELEASE);
 }
 
-BOOLEAN KiTakeDpc(PKDPC_DATA Data, PKI_DPC_CALL Call)
+BOOLEAN KiTakeDpc(PKDPC_DATA Data, PKPRCB_DPC_CALL Call)
 {
     PSINGLE_LIST_ENTRY Entry = Data->DpcList.ListHead.Next;
     PKDPC Dpc;
@@ -171,6 +181,43 @@ BOOLEAN KiTakeDpc(PKDPC_DATA Data, PKI_DPC_CALL Call)
     __atomic_store_n(&Data->DpcQueueDepth, Data->DpcQueueDepth - 1, __ATOMIC_RELEASE);
     __atomic_store_n(&Dpc->DpcData, NULL, __ATOMIC_RELEASE);
     return TRUE;
+}
+
+BOOLEAN KiTakeUnlocked(PKPCR Pcr, PKDPC_DATA Data, PKPRCB_DPC_CALL Call)
+{
+    BOOLEAN Taken = FALSE;
+
+    if (!KiMachine.Biased) {
+        return FALSE;
+    }
+    __atomic_store_n(&Pcr->DpcTaking, 1, __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&Pcr->TakesStopped, __ATOMIC_ACQUIRE) == 0) {
+        Taken = KiTakeDpc(Data, Call);
+    }
+    __atomic_store_n(&Pcr->DpcTaking, 0, __ATOMIC_RELEASE);
+    return Taken;
+}
+
+VOID KiStopTakes(PKPCR Pcr)
+{
+    if (!KiMachine.Biased || !__atomic_load_n(&Pcr->PrcbData.DpcRoutineActive, __ATOMIC_ACQUIRE)) {
+        return;
+    }
+    __atomic_store_n(&Pcr->TakesStopped, 1, __ATOMIC_SEQ_CST);
+#ifndef KPRCB_BREAK_TAKE
+    HalProcessBarrier();
+#endif
+    for (ULONG Steps = 1; __atomic_load_n(&Pcr->DpcTaking, __ATOMIC_ACQUIRE) != 0; Steps += 1) {
+        KiPauseOrYield(Steps);
+    }
+}
+
+VOID KiAllowTakes(PKPCR Pcr)
+{
+    if (__atomic_load_n(&Pcr->TakesStopped, __ATOMIC_RELAXED) != 0) {
+        __atomic_store_n(&Pcr->TakesStopped, 0, __ATOMIC_RELEASE);
+    }
 }
 
 BOOLEAN KiUnlistDpc(PKDPC_DATA Data, PKDPC Dpc)
@@ -195,13 +242,14 @@ BOOLEAN KiUnlistDpc(PKDPC_DATA Data, PKDPC Dpc)
 
 BOOLEAN KiDpcsQueued(PKPCR Pcr)
 {
-    return KiInboxFilled(Pcr) ||
+    return KiSlotFilled(Pcr) || KiInboxFilled(Pcr) ||
            __atomic_load_n(&Pcr->PrcbData.DpcData[DPC_NORMAL].DpcQueueDepth, __ATOMIC_ACQUIRE) != 0;
 }
 
 /*
- * A DPC goes inbox, list, routine, and this looks in the same order, so one that was queued before cannot slip by:
- * the owner raises the depth before it empties the inbox, and sets DpcRoutineActive before it lowers the depth.
+ * A DPC goes slot or inbox, list, routine, and this looks in the same order, so one that was queued before cannot slip by:
+ * the owner raises the depth before it empties the inbox, and sets DpcRoutineActive before it lowers the depth. The
+ * slot is full until then, or until its DPC has gone to the list.
  */
 BOOLEAN KiDpcsIdle(PKPCR Pcr)
 {

@@ -8,7 +8,7 @@
  * same CPU.
  *
  * From its first spin until it parks it watches the inbox itself (dpcqueue.c), so that a poster needs no more than one
- * compare-exchange. Before it parks it ends the watch and looks once more.
+ * compare-exchange, and opens the slot (dpcslot.c). Before it parks it ends the watch and looks once more.
  *
  * Tests: tests/ke/test_dpc.c, tests/ke/test_ipi.c.
  */
@@ -33,7 +33,7 @@ static ULONG KiLoadRequest(PKPCR Pcr)
 
 static BOOLEAN KiIsAsked(PKPCR Pcr)
 {
-    return KiInboxFilled(Pcr) ||
+    return KiSlotFilled(Pcr) || KiInboxFilled(Pcr) ||
            (__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & (KI_URGENT | KPCR_REQUEST_STOP)) != 0;
 }
 
@@ -45,7 +45,7 @@ static BOOLEAN KiSpinIdly(PKPCR Pcr)
     do {
         for (ULONG Step = 0; Step < KI_IDLE_STEPS; Step += 1) {
             if (KiIsAsked(Pcr)) {
-                KiFetchInbox(Pcr);
+
                 return TRUE;
             }
             if (Step % KI_LOOKS_A_PAUSE == 0) {
@@ -72,6 +72,7 @@ static BOOLEAN KiBeginWatch(PKPCR Pcr)
 
 static VOID KiEndWatch(PKPCR Pcr)
 {
+    KiCloseSlot(Pcr);
     __atomic_fetch_sub(&KiIdleSpinners, 1, __ATOMIC_RELAXED);
     KiUnwatchInbox(Pcr);
 }
@@ -92,11 +93,20 @@ static VOID KiParkIdly(PKPCR Pcr, ULONG Request)
     }
 }
 
-static VOID KiServeAsIdle(KPRCB_THREAD_BLOCK *Block)
+/* The processor has been taken. With Watch the slot is open afterwards, unless there is a resident. */
+static VOID KiServeAsIdle(KPRCB_THREAD_BLOCK *Block, BOOLEAN Watch)
 {
+    PKPCR Pcr = Block->Pcr;
+
+    KiCloseSlot(Pcr);
     Block->RaisedFrom[DISPATCH_LEVEL] = PASSIVE_LEVEL;
     Block->Irql = DISPATCH_LEVEL;
-    KiLowerBelowDispatch(Block, PASSIVE_LEVEL, FALSE);
+    KiServePending(Block);
+    if (Watch && Pcr->Resident == NULL && !Pcr->PrcbData.DpcRoutineActive) {
+        KiOpenSlot(Pcr);
+    }
+    KiLetGoProcessor(Block, PASSIVE_LEVEL);
+    KiLookAgain(Block, Pcr, KI_PENDING);
 }
 
 /*
@@ -106,7 +116,7 @@ static VOID KiServeAsIdle(KPRCB_THREAD_BLOCK *Block)
 static VOID KiRest(PKPCR Pcr)
 {
     ULONG Request = KiLoadRequest(Pcr);
-    BOOLEAN Filled = KiInboxFilled(Pcr);
+    BOOLEAN Filled = KiSlotFilled(Pcr) || KiInboxFilled(Pcr);
 
     if (Filled && (Request & KPCR_REQUEST_DISPATCH) == 0) {
         Request = __atomic_or_fetch(&Pcr->Request, KPCR_REQUEST_DISPATCH, __ATOMIC_SEQ_CST);
@@ -127,7 +137,7 @@ static VOID KiIdleLoop(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr, BOOLEAN volatile *W
             break;
         }
         if (Asked && KiTryTakeProcessor(Block, Pcr)) {
-            KiServeAsIdle(Block);
+            KiServeAsIdle(Block, *Watch);
             Worked = TRUE;
             continue;
         }

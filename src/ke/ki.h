@@ -82,10 +82,11 @@ typedef struct _KTHREAD {
     ULONG Waits;              /* for spin locks since FirstWait */
     ULONGLONG FirstWait;      /* ns */
     ULONGLONG Waited;         /* ns spent in them */
-    PKI_SLOT volatile RestAt;  /* a hot lock from which to rest after letting go (contention.c) */
-    PKI_SLOT volatile WorksAt; /* the hot lock at which it worked last */
+    PKI_SLOT volatile RestAt; /* a hot lock from which to rest after letting go (contention.c) */
+    PKI_SLOT volatile WorksAt;           /* the hot lock at which it worked last */
     struct _KI_FRAME *Frame;             /* innermost */
     struct _KI_FRAME *volatile Delivery; /* a catch frame of this thread to which another thread's bug check went */
+    PKPCR LastSlot;                      /* whose slot its last DPC went into */
     PKPCR Retiring;      /* the processor whose DPCs it runs, even if one of them has lowered its level */
     PKPRCB ServedPacket; /* the sender of the packet whose worker runs, until the worker says that it is done */
     const char *volatile WaitReason; /* what it spins or waits for, for the hang report */
@@ -244,6 +245,8 @@ VOID KiSpin(PKI_SPIN Spin);
 VOID KiSpinSlept(PKI_SPIN Spin);
 VOID KiEndSpin(PKI_SPIN Spin);
 
+/* One step of a wait for a few instructions of another thread, which may have lost its CPU. Steps counts from 1. */
+VOID KiPauseOrYield(ULONG Steps);
 /* A word of one bit, for a few instructions, interrupts masked by the caller. */
 VOID KiAcquireInternalLock(PKSPIN_LOCK Lock);
 static inline VOID KiReleaseInternalLock(PKSPIN_LOCK Lock)
@@ -268,6 +271,14 @@ VOID KiUnwatchInbox(PKPCR Pcr);
 BOOLEAN KiInboxFilled(PKPCR Pcr);
 /* Begins to fetch the DPC that was posted last. */
 VOID KiFetchInbox(PKPCR Pcr);
+/* The slot (dpcslot.c): a DPC is in it. */
+BOOLEAN KiSlotFilled(PKPCR Pcr);
+/* For an idle thread that spins, while it owns the processor and nothing is queued. */
+VOID KiOpenSlot(PKPCR Pcr);
+/* For the owner and the idle thread: no DPC comes any more. One that is in it stays. */
+VOID KiCloseSlot(PKPCR Pcr);
+/* For the owner: the same, but one that is in it goes to the list. */
+VOID KiQueueSlot(PKPCR Pcr);
 /* Moves what came by the inbox to the list. DpcLock held. */
 VOID KiEmptyInbox(PKPCR Pcr, PKDPC_DATA Data);
 /* Brings DpcRequestRate up to date. DpcLock held. */

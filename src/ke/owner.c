@@ -149,6 +149,9 @@ static VOID KiFinishTake(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
     Pcr->LastOwner = Thread;
     __atomic_store_n(&Pcr->PrcbData.CurrentThread, Thread, __ATOMIC_RELAXED);
     __atomic_store_n(&Pcr->Irql, DISPATCH_LEVEL, __ATOMIC_RELAXED);
+    if (Thread != Pcr->PrcbData.IdleThread) {
+        KiQueueSlot(Pcr);
+    }
 }
 
 /* Waits a while for the resident to go below DISPATCH_LEVEL. */
@@ -558,7 +561,7 @@ BOOLEAN KiBecomeResident(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr, KI_THREAD_KIND Ki
         Block->Pcr = Home;
         /* Back to the old residence, unless somebody has taken that meanwhile: then the thread has none. */
         if (Former != NULL) {
-            (VOID)KiBecomeResident(Block, Former, Thread->Kind);
+            (VOID) KiBecomeResident(Block, Former, Thread->Kind);
         }
     }
     return Accepted;

@@ -85,14 +85,19 @@ VOID KiEndSpin(PKI_SPIN Spin)
     }
 }
 
+VOID KiPauseOrYield(ULONG Steps)
+{
+    HalPause();
+    if (Steps % KI_CROWDED_YIELD_STEPS == 0) {
+        HalYield();
+    }
+}
+
 VOID KiAcquireInternalLock(PKSPIN_LOCK Lock)
 {
     for (ULONG Steps = 1; __atomic_exchange_n(Lock, 1, __ATOMIC_ACQUIRE) != 0; Steps += 1) {
         while (__atomic_load_n(Lock, __ATOMIC_RELAXED) != 0) {
-            HalPause();
-            if (Steps % KI_CROWDED_YIELD_STEPS == 0) {
-                HalYield();
-            }
+            KiPauseOrYield(Steps);
             Steps += 1;
         }
     }
