@@ -147,9 +147,10 @@ static void Hot(const BENCH_ROW *Row)
     if (Partner != NULL) {
         BENCH_SIDE Sides[] = {{"dpc", HotSample, NULL, NULL},
                               {"spin_flag", PeerSpinFlagSample, Partner, NULL},
+                              {"spin_pair", PeerSpinPairSample, Partner, NULL},
                               {"eventfd", PeerEventfdSample, Partner, NULL}};
 
-        BenchCompare(Row, &Plan, Sides, 3, NULL);
+        BenchCompare(Row, &Plan, Sides, 4, NULL);
     }
     PoolDestroy(Partner);
     Close(Row);
@@ -268,7 +269,7 @@ const BENCH_ROW BenchDpcRows[] = {{"dpc.throughput",
                                    0},
                                   {"dpc.hot",
                                    "one DPC to a processor that still spins, half a round trip",
-                                   {{"spin_flag", 2.0, 0}, {"eventfd", 0.02, 0}},
+                                   {{"spin_flag", 2.0, 0}, {"spin_pair", 0, 0}, {"eventfd", 0.02, 0}},
                                    Hot,
                                    0},
                                   {"dpc.parked.free",

@@ -93,6 +93,7 @@ void PeerEventEnd(PEER_LATENCY *Latency);
 
 /* Context of the following: a pool of one thread on the second CPU. Their times are of one way, half a round trip. */
 double PeerSpinFlagSample(void *Context, double Seconds); /* one word handed to and fro, both sides spin */
+double PeerSpinPairSample(void *Context, double Seconds); /* a word for each way, on a line of its own */
 double PeerEventfdSample(void *Context, double Seconds);  /* two eventfds, both sides block */
 /* A list under a mutex whose consumer blocks on an eventfd while it is empty; ns per item. */
 double PeerEventListSample(void *Context, double Seconds);

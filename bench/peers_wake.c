@@ -78,25 +78,36 @@ void PeerEventEnd(PEER_LATENCY *Latency)
     Signal(Latency->Event);
 }
 
-/* --- one word to and fro --- */
+/* --- a word to and fro, or one for each way --- */
 
 static struct {
     uint64_t Word LINE; /* odd: the other side's turn; UINT64_MAX: the end */
+    uint64_t Back LINE; /* the answer, where it has a word of its own */
 } Flag;
 
-static void FlagWork(POOL_WORKER *Worker)
+static void Answer(POOL_WORKER *Worker, uint64_t *Back, uint64_t Step)
 {
     uint64_t Turn;
 
-    for (uint64_t Next = 1;; Next += 2) {
+    for (uint64_t Next = 1;; Next += Step) {
         while ((Turn = __atomic_load_n(&Flag.Word, __ATOMIC_ACQUIRE)) != Next) {
             if (Turn == UINT64_MAX) {
                 Worker->Operations = Next;
                 return;
             }
         }
-        __atomic_store_n(&Flag.Word, Next + 1, __ATOMIC_RELEASE);
+        __atomic_store_n(Back, Next + 1, __ATOMIC_RELEASE);
     }
+}
+
+static void FlagWork(POOL_WORKER *Worker)
+{
+    Answer(Worker, &Flag.Word, 2);
+}
+
+static void TwoWordWork(POOL_WORKER *Worker)
+{
+    Answer(Worker, &Flag.Back, 1);
 }
 
 static inline void FlagTrip(void *Context)
@@ -109,18 +120,51 @@ static inline void FlagTrip(void *Context)
     }
 }
 
+static inline void TwoWordTrip(void *Context)
+{
+    uint64_t *Turn = Context;
+
+    *Turn += 1;
+    __atomic_store_n(&Flag.Word, *Turn, __ATOMIC_RELEASE);
+    while (__atomic_load_n(&Flag.Back, __ATOMIC_ACQUIRE) != *Turn + 1) {
+    }
+}
+
+static void BeginTrips(POOL *Pool, POOL_WORK *Work)
+{
+    Flag.Word = 0;
+    Flag.Back = 0;
+    PoolPost(Pool, Work);
+}
+
+static void EndTrips(POOL *Pool)
+{
+    __atomic_store_n(&Flag.Word, UINT64_MAX, __ATOMIC_RELEASE);
+    PoolWait(Pool);
+}
+
+/* The first trip ends when the thread has woken. */
 double PeerSpinFlagSample(void *Context, double Seconds)
 {
-    POOL *Pool = Context;
     uint64_t Turn = 0;
     double Ns;
 
-    Flag.Word = 0;
-    PoolPost(Pool, FlagWork);
-    FlagTrip(&Turn); /* the thread has woken */
+    BeginTrips(Context, FlagWork);
+    FlagTrip(&Turn);
     Ns = BenchLoop(FlagTrip, &Turn, Seconds, 64) / 2;
-    __atomic_store_n(&Flag.Word, UINT64_MAX, __ATOMIC_RELEASE);
-    PoolWait(Pool);
+    EndTrips(Context);
+    return Ns;
+}
+
+double PeerSpinPairSample(void *Context, double Seconds)
+{
+    uint64_t Turn = 0;
+    double Ns;
+
+    BeginTrips(Context, TwoWordWork);
+    TwoWordTrip(&Turn);
+    Ns = BenchLoop(TwoWordTrip, &Turn, Seconds, 64) / 2;
+    EndTrips(Context);
     return Ns;
 }
 
