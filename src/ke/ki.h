@@ -139,6 +139,16 @@ VOID KiLoseBias(KPRCB_THREAD_BLOCK *Block);
 BOOLEAN KiIsOwned(PKPCR Pcr);
 /* The thread that owns Pcr at this moment, or NULL. For reports and interrupts. */
 PKTHREAD KiQueryOwner(PKPCR Pcr);
+/* The OwnerRun with which a resident first becomes biased. */
+#define KI_FIRST_BIAS_RUN 16
+/* The resident has held the token of Pcr often enough, alone: it owns by bias from here on. Else nothing. */
+VOID KiRegainBias(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr);
+
+/* Threads that sleep because all processors of their affinity are owned, or rest from a hot lock. */
+extern ULONG volatile KiSleepers;
+
+/* --- residence.c --- */
+
 /*
  * Makes the calling thread, at PASSIVE_LEVEL, the resident of Pcr and a thread of this kind. FALSE: there is a resident
  * that may not be displaced, and the thread keeps its kind.
@@ -150,9 +160,6 @@ VOID KiSettle(KPRCB_THREAD_BLOCK *Block);
 VOID KiResignBias(KPRCB_THREAD_BLOCK *Block);
 /* Ends the calling thread's residency, if it has one; waits for the owner of the processor. IRQL < DISPATCH_LEVEL. */
 VOID KiEndResidency(KPRCB_THREAD_BLOCK *Block);
-
-/* Threads that sleep because all processors of their affinity are owned, or rest from a hot lock. */
-extern ULONG volatile KiSleepers;
 
 /* --- contention.c: hot locks --- */
 

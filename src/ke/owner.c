@@ -49,9 +49,7 @@
  */
 #include "ki.h"
 
-#define KI_FIRST_BIAS_RUN 16
 #define KI_LONGEST_BIAS_RUN (1u << 20)
-#define KI_NO_BIAS 0xFFFFFFFF
 #define KI_TOKEN_SPINS 40
 #define KI_TOKEN_SLEEP 250000          /* ns, the first time; it doubles */
 #define KI_LONGEST_TOKEN_SLEEP 4000000 /* ns */
@@ -225,8 +223,7 @@ static BOOLEAN KiTakeByBias(KPRCB_THREAD_BLOCK *Block)
     return FALSE;
 }
 
-/* The resident has held the token often enough, alone: owns by bias from here on. */
-static VOID KiRegainBias(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
+VOID KiRegainBias(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
 {
     PKTHREAD Thread = Block->Thread;
 
@@ -505,110 +502,4 @@ PKTHREAD KiQueryOwner(PKPCR Pcr)
 
     /* A revoker holds the token already while the resident still owns. */
     return Resident != NULL && KiResidentIsAbove(Pcr) ? Resident : Owner;
-}
-
-static BOOLEAN KiMayReside(KI_THREAD_KIND Kind, PKTHREAD Present)
-{
-    return Present == NULL ||
-           (__atomic_load_n(&Present->Kind, __ATOMIC_RELAXED) == KiAutoThread && Kind == KiNamedThread);
-}
-
-/* The processor is owned by token. */
-static VOID KiMoveIn(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
-{
-    PKTHREAD Thread = Block->Thread;
-
-    if (Pcr->Resident != NULL) {
-        __atomic_fetch_add(&Pcr->StaleResidents, 1, __ATOMIC_SEQ_CST);
-    }
-    __atomic_store_n(&Pcr->Resident, Thread, __ATOMIC_RELEASE);
-    Thread->Residence = Pcr;
-    /* Unless somebody was displaced, it is biased from the first raise on. */
-    Thread->BiasThreshold = KI_FIRST_BIAS_RUN;
-    Pcr->OwnerRun = KI_FIRST_BIAS_RUN;
-    KiRegainBias(Block, Pcr);
-}
-
-static VOID KiLetGoAndLook(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
-{
-    KiLetGoProcessor(Block, Block->Irql);
-    KiLookAgain(Block, Pcr, KI_PENDING);
-}
-
-BOOLEAN KiBecomeResident(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr, KI_THREAD_KIND Kind)
-{
-    PKTHREAD Thread = Block->Thread;
-    PKTHREAD Present = __atomic_load_n(&Pcr->Resident, __ATOMIC_ACQUIRE);
-    PKPCR Home = Block->Pcr;
-    PKPCR Former = Thread->Residence;
-    BOOLEAN Accepted;
-
-    if (Present == Thread && Thread->Kind == Kind) {
-        return TRUE;
-    }
-    if (!KiMayReside(Kind, Present)) {
-        return FALSE;
-    }
-    KiEndResidency(Block);
-    KiTakeSlowly(Block, Pcr, NULL);
-    Accepted = KiMayReside(Kind, Pcr->Resident);
-    if (Accepted) {
-        __atomic_store_n(&Thread->Kind, Kind, __ATOMIC_RELAXED);
-        KiMoveIn(Block, Pcr);
-    }
-    KiLetGoAndLook(Block, Pcr);
-    if (!Accepted) {
-        Block->Pcr = Home;
-        /* Back to the old residence, unless somebody has taken that meanwhile: then the thread has none. */
-        if (Former != NULL) {
-            (VOID) KiBecomeResident(Block, Former, Thread->Kind);
-        }
-    }
-    return Accepted;
-}
-
-VOID KiSettle(KPRCB_THREAD_BLOCK *Block)
-{
-    PKPCR Pcr = Block->Pcr;
-
-    if (__atomic_load_n(&Pcr->Resident, __ATOMIC_RELAXED) == NULL && KiTryTakeProcessor(Block, Pcr)) {
-        if (Pcr->Resident == NULL) {
-            KiMoveIn(Block, Pcr);
-        }
-        KiLetGoAndLook(Block, Pcr);
-    }
-}
-
-VOID KiResignBias(KPRCB_THREAD_BLOCK *Block)
-{
-    PKTHREAD Thread = Block->Thread;
-
-    Block->Fast = NULL;
-    if (Thread->Biased) {
-        __atomic_fetch_or(&Thread->Residence->Request, KPCR_REQUEST_REVOKED, __ATOMIC_SEQ_CST);
-        Thread->Biased = FALSE;
-        Thread->BiasThreshold = KI_FIRST_BIAS_RUN;
-    }
-}
-
-VOID KiEndResidency(KPRCB_THREAD_BLOCK *Block)
-{
-    PKTHREAD Thread = Block->Thread;
-    PKPCR Residence = Thread->Residence;
-    PKPCR Home = Block->Pcr;
-
-    if (Residence == NULL) {
-        return;
-    }
-    KiResignBias(Block);
-    Thread->BiasThreshold = KI_NO_BIAS;
-    KiTakeSlowly(Block, Residence, NULL);
-    if (Residence->Resident == Thread) {
-        __atomic_store_n(&Residence->Resident, NULL, __ATOMIC_RELEASE);
-    } else {
-        __atomic_fetch_sub(&Residence->StaleResidents, 1, __ATOMIC_SEQ_CST);
-    }
-    Thread->Residence = NULL;
-    KiLetGoAndLook(Block, Residence);
-    Block->Pcr = Home;
 }
