@@ -32,8 +32,6 @@ KPRCB_API VOID KfAcquireInStackQueuedSpinLock(PKSPIN_LOCK SpinLock, PKLOCK_QUEUE
 KPRCB_API VOID KfReleaseInStackQueuedSpinLock(PKLOCK_QUEUE_HANDLE LockHandle);
 /* Waits until Node, which is linked, owns the lock. */
 KPRCB_API VOID KfAwaitSpinLockQueue(PKSPIN_LOCK_QUEUE Node);
-/* Ends a release that has handed the lock over: forgets the lock and lowers. */
-KPRCB_API VOID KfEndInStackQueuedSpinLock(PKLOCK_QUEUE_HANDLE LockHandle);
 
 /* Node has exchanged itself into the lock word and found Before there: says so, links behind it, and waits. */
 FORCEINLINE VOID KprcbJoinSpinLockQueue(PKSPIN_LOCK SpinLock, PKSPIN_LOCK_QUEUE Node, PKSPIN_LOCK_QUEUE Before)
@@ -52,32 +50,22 @@ FORCEINLINE VOID KprcbJoinSpinLockQueue(PKSPIN_LOCK SpinLock, PKSPIN_LOCK_QUEUE 
  */
 FORCEINLINE VOID KeAcquireInStackQueuedSpinLock(PKSPIN_LOCK SpinLock, PKLOCK_QUEUE_HANDLE LockHandle)
 {
-    PKPCR Pcr = KprcbThread.Fast;
-    USHORT OldIrql = KprcbThread.IrqlAndHeldCount;
     PKSPIN_LOCK_QUEUE Node = &LockHandle->LockQueue;
+    PKSPIN_LOCK_QUEUE Before;
+    KIRQL OldIrql;
 
-    if (__builtin_expect(OldIrql < DISPATCH_LEVEL && Pcr != NULL, 1)) {
-        __atomic_store_n(&Pcr->ResidentIrql, DISPATCH_LEVEL, __ATOMIC_RELAXED);
-        __atomic_signal_fence(__ATOMIC_SEQ_CST);
-        if (__builtin_expect((__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & KPCR_REQUEST_MASK) == 0, 1)) {
-            PKSPIN_LOCK_QUEUE Before;
-
-            if (__builtin_expect(KprcbThread.RaisedFrom[DISPATCH_LEVEL] != OldIrql, 0)) {
-                KprcbThread.RaisedFrom[DISPATCH_LEVEL] = (KIRQL)OldIrql;
-            }
-            __atomic_store_n(&KprcbThread.Held[0], (PVOID)((ULONG_PTR)Node | 1), __ATOMIC_RELAXED);
-            __atomic_store_n(&KprcbThread.IrqlAndHeldCount, KPRCB_ONE_LOCK_AT_DISPATCH, __ATOMIC_RELAXED);
-            Node->Next = NULL;
-            __atomic_store_n(&Node->Lock, (PKSPIN_LOCK)((ULONG_PTR)SpinLock | LOCK_QUEUE_OWNER), __ATOMIC_RELAXED);
-            LockHandle->OldIrql = (KIRQL)OldIrql;
-            Before = (PKSPIN_LOCK_QUEUE)__atomic_exchange_n(SpinLock, (KSPIN_LOCK)Node, __ATOMIC_ACQ_REL);
-            if (__builtin_expect(Before != NULL, 0)) {
-                KprcbJoinSpinLockQueue(SpinLock, Node, Before);
-            }
-            return;
-        }
+    if (__builtin_expect(!KprcbRaiseForLock(&OldIrql), 0)) {
+        KfAcquireInStackQueuedSpinLock(SpinLock, LockHandle);
+        return;
     }
-    KfAcquireInStackQueuedSpinLock(SpinLock, LockHandle);
+    KprcbRecordLock((PVOID)((ULONG_PTR)Node | 1));
+    Node->Next = NULL;
+    __atomic_store_n(&Node->Lock, (PKSPIN_LOCK)((ULONG_PTR)SpinLock | LOCK_QUEUE_OWNER), __ATOMIC_RELAXED);
+    LockHandle->OldIrql = OldIrql;
+    Before = (PKSPIN_LOCK_QUEUE)__atomic_exchange_n(SpinLock, (KSPIN_LOCK)Node, __ATOMIC_ACQ_REL);
+    if (__builtin_expect(Before != NULL, 0)) {
+        KprcbJoinSpinLockQueue(SpinLock, Node, Before);
+    }
 }
 
 /*
@@ -93,8 +81,6 @@ FORCEINLINE VOID KeReleaseInStackQueuedSpinLock(PKLOCK_QUEUE_HANDLE LockHandle)
     PKSPIN_LOCK SpinLock = (PKSPIN_LOCK)((ULONG_PTR)__atomic_load_n(&Node->Lock, __ATOMIC_RELAXED) - LOCK_QUEUE_OWNER);
     PKSPIN_LOCK_QUEUE Next = __atomic_load_n(&Node->Next, __ATOMIC_ACQUIRE);
     KSPIN_LOCK Last = (KSPIN_LOCK)Node;
-    KIRQL OldIrql;
-    PKPCR Pcr;
 
     if (__builtin_expect(KprcbThread.Held[0] != (PVOID)((ULONG_PTR)Node | 1), 0)) {
         KfReleaseInStackQueuedSpinLock(LockHandle);
@@ -102,27 +88,12 @@ FORCEINLINE VOID KeReleaseInStackQueuedSpinLock(PKLOCK_QUEUE_HANDLE LockHandle)
     }
     if (__builtin_expect(Next != NULL, 0)) {
         __atomic_store_n(&Next->Lock, (PKSPIN_LOCK)((ULONG_PTR)SpinLock | LOCK_QUEUE_OWNER), __ATOMIC_RELEASE);
-    } else if (__builtin_expect(
-                   !__atomic_compare_exchange_n(SpinLock, &Last, 0, 0, __ATOMIC_RELEASE, __ATOMIC_RELAXED), 0)) {
+    } else if (__builtin_expect(!__atomic_compare_exchange_n(SpinLock, &Last, 0, 0, __ATOMIC_RELEASE, __ATOMIC_RELAXED),
+                                0)) {
         KfReleaseInStackQueuedSpinLock(LockHandle);
         return;
     }
-    Pcr = KprcbThread.Fast;
-    OldIrql = LockHandle->OldIrql;
-    if (__builtin_expect(KprcbThread.IrqlAndHeldCount != KPRCB_ONE_LOCK_AT_DISPATCH || Pcr == NULL ||
-                             OldIrql != KprcbThread.RaisedFrom[DISPATCH_LEVEL],
-                         0)) {
-        KfEndInStackQueuedSpinLock(LockHandle);
-        return;
-    }
-    __atomic_store_n(&KprcbThread.Held[0], NULL, __ATOMIC_RELAXED);
-    __atomic_store_n(&KprcbThread.IrqlAndHeldCount, OldIrql, __ATOMIC_RELAXED);
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    __atomic_store_n(&Pcr->ResidentIrql, OldIrql, __ATOMIC_RELEASE);
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    if (__builtin_expect((__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & KPCR_REQUEST_MASK) != 0, 0)) {
-        KfLowerIrqlPending(Pcr);
-    }
+    KprcbEndLock((PVOID)((ULONG_PTR)Node | 1), LockHandle->OldIrql);
 }
 
 /* KeAcquireInStackQueuedSpinLockAtDpcLevel (WDK: same). The level is not touched. IRQL >= DISPATCH_LEVEL. */

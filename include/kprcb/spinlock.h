@@ -28,41 +28,85 @@ KPRCB_API KIRQL KfAcquireSpinLock(PKSPIN_LOCK SpinLock);
 KPRCB_API VOID KfReleaseSpinLock(PKSPIN_LOCK SpinLock, KIRQL NewIrql);
 /* Waits until the thread, which is at DISPATCH_LEVEL, owns the lock. */
 KPRCB_API VOID KfAwaitSpinLock(PKSPIN_LOCK SpinLock);
+/* Ends a release that has freed the lock or handed it over: forgets it, by its entry in Held, and lowers. */
+KPRCB_API VOID KfEndLock(PVOID Held, KIRQL OldIrql);
+
+/*
+ * What the inline halves of all locks share. KprcbRaiseForLock: TRUE if the thread is a biased resident that holds no
+ * lock; it owns its processor then, and KprcbThread.Irql does not say so yet, so no interrupt is served.
+ * KprcbRecordLock: says so, and that the lock is held. KprcbEndLock: the lock is free or somebody else's; forgets it
+ * and lowers.
+ */
+FORCEINLINE BOOLEAN KprcbRaiseForLock(PKIRQL OldIrql)
+{
+    PKPCR Pcr = KprcbThread.Fast;
+    USHORT Before = KprcbThread.IrqlAndHeldCount;
+
+    if (__builtin_expect(Before >= DISPATCH_LEVEL || Pcr == NULL, 0)) {
+        return FALSE;
+    }
+    __atomic_store_n(&Pcr->ResidentIrql, DISPATCH_LEVEL, __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    if (__builtin_expect((__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & KPCR_REQUEST_MASK) != 0, 0)) {
+        return FALSE;
+    }
+    if (__builtin_expect(KprcbThread.RaisedFrom[DISPATCH_LEVEL] != Before, 0)) {
+        KprcbThread.RaisedFrom[DISPATCH_LEVEL] = (KIRQL)Before;
+    }
+    *OldIrql = (KIRQL)Before;
+    return TRUE;
+}
+
+FORCEINLINE VOID KprcbRecordLock(PVOID Held)
+{
+    __atomic_store_n(&KprcbThread.Held[0], Held, __ATOMIC_RELAXED);
+    __atomic_store_n(&KprcbThread.IrqlAndHeldCount, KPRCB_ONE_LOCK_AT_DISPATCH, __ATOMIC_RELAXED);
+}
+
+FORCEINLINE VOID KprcbEndLock(PVOID Held, KIRQL OldIrql)
+{
+    PKPCR Pcr = KprcbThread.Fast;
+
+    if (__builtin_expect(KprcbThread.IrqlAndHeldCount != KPRCB_ONE_LOCK_AT_DISPATCH || Pcr == NULL ||
+                             OldIrql != KprcbThread.RaisedFrom[DISPATCH_LEVEL],
+                         0)) {
+        KfEndLock(Held, OldIrql);
+        return;
+    }
+    __atomic_store_n(&KprcbThread.Held[0], NULL, __ATOMIC_RELAXED);
+    __atomic_store_n(&KprcbThread.IrqlAndHeldCount, OldIrql, __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    __atomic_store_n(&Pcr->ResidentIrql, OldIrql, __ATOMIC_RELEASE);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    if (__builtin_expect((__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & KPCR_REQUEST_MASK) != 0, 0)) {
+        KfLowerIrqlPending(Pcr);
+    }
+}
 
 /*
  * KeAcquireSpinLockRaiseToDpc (WDK: same). Raises to DISPATCH_LEVEL, then spins until it owns the lock.
  * IRQL <= DISPATCH_LEVEL. Returns the level before the call, for KeReleaseSpinLock.
  *
- * Inline for a biased resident that holds no lock. The level and the lock are recorded after the compare-exchange,
- * which waits for every store before it; no interrupt is served until the level is.
+ * Inline for a biased resident that holds no lock. The lock is recorded after the compare-exchange, which waits for
+ * every store before it.
  */
 FORCEINLINE KIRQL KeAcquireSpinLockRaiseToDpc(PKSPIN_LOCK SpinLock)
 {
-    PKPCR Pcr = KprcbThread.Fast;
-    USHORT OldIrql = KprcbThread.IrqlAndHeldCount;
+    KSPIN_LOCK Free = 0;
+    KIRQL OldIrql;
 
-    if (__builtin_expect(OldIrql < DISPATCH_LEVEL && Pcr != NULL, 1)) {
-        __atomic_store_n(&Pcr->ResidentIrql, DISPATCH_LEVEL, __ATOMIC_RELAXED);
-        __atomic_signal_fence(__ATOMIC_SEQ_CST);
-        if (__builtin_expect((__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & KPCR_REQUEST_MASK) == 0, 1)) {
-            KSPIN_LOCK Free = 0;
-
-            if (__builtin_expect(KprcbThread.RaisedFrom[DISPATCH_LEVEL] != OldIrql, 0)) {
-                KprcbThread.RaisedFrom[DISPATCH_LEVEL] = (KIRQL)OldIrql;
-            }
-            if (__builtin_expect(__atomic_compare_exchange_n(SpinLock, &Free, KprcbThread.SpinLockValue, 0,
-                                                             __ATOMIC_ACQUIRE, __ATOMIC_RELAXED),
-                                 1)) {
-                __atomic_store_n(&KprcbThread.Held[0], (PVOID)SpinLock, __ATOMIC_RELAXED);
-                __atomic_store_n(&KprcbThread.IrqlAndHeldCount, KPRCB_ONE_LOCK_AT_DISPATCH, __ATOMIC_RELAXED);
-            } else {
-                KprcbThread.Irql = DISPATCH_LEVEL;
-                KfAwaitSpinLock(SpinLock);
-            }
-            return (KIRQL)OldIrql;
-        }
+    if (__builtin_expect(!KprcbRaiseForLock(&OldIrql), 0)) {
+        return KfAcquireSpinLock(SpinLock);
     }
-    return KfAcquireSpinLock(SpinLock);
+    if (__builtin_expect(__atomic_compare_exchange_n(SpinLock, &Free, KprcbThread.SpinLockValue, 0, __ATOMIC_ACQUIRE,
+                                                     __ATOMIC_RELAXED),
+                         1)) {
+        KprcbRecordLock((PVOID)SpinLock);
+    } else {
+        KprcbThread.Irql = DISPATCH_LEVEL;
+        KfAwaitSpinLock(SpinLock);
+    }
+    return OldIrql;
 }
 
 /* KeAcquireSpinLock (WDK: same). As above; *OldIrql is written last, after the lock is owned. */
@@ -72,29 +116,17 @@ FORCEINLINE KIRQL KeAcquireSpinLockRaiseToDpc(PKSPIN_LOCK SpinLock)
  * KeReleaseSpinLock (WDK: same). Frees the lock, then lowers to NewIrql, running what is pending. IRQL
  * DISPATCH_LEVEL.
  *
- * Inline for the only recorded lock of a biased resident. The lock's word is not looked at then: it has just been the
- * object of a locked operation, and a load of it costs as much again.
+ * Inline for the first recorded lock of a thread. The lock's word is not looked at then: it has just been the object
+ * of a locked operation, and a load of it costs as much again.
  */
 FORCEINLINE VOID KeReleaseSpinLock(PKSPIN_LOCK SpinLock, KIRQL NewIrql)
 {
-    PKPCR Pcr = KprcbThread.Fast;
-
-    if (__builtin_expect(KprcbThread.Held[0] == (PVOID)SpinLock &&
-                             KprcbThread.IrqlAndHeldCount == KPRCB_ONE_LOCK_AT_DISPATCH && Pcr != NULL &&
-                             NewIrql == KprcbThread.RaisedFrom[DISPATCH_LEVEL],
-                         1)) {
-        __atomic_store_n(SpinLock, 0, __ATOMIC_RELEASE);
-        __atomic_store_n(&KprcbThread.Held[0], NULL, __ATOMIC_RELAXED);
-        __atomic_store_n(&KprcbThread.IrqlAndHeldCount, NewIrql, __ATOMIC_RELAXED);
-        __atomic_signal_fence(__ATOMIC_SEQ_CST);
-        __atomic_store_n(&Pcr->ResidentIrql, NewIrql, __ATOMIC_RELEASE);
-        __atomic_signal_fence(__ATOMIC_SEQ_CST);
-        if (__builtin_expect((__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & KPCR_REQUEST_MASK) != 0, 0)) {
-            KfLowerIrqlPending(Pcr);
-        }
+    if (__builtin_expect(KprcbThread.Held[0] != (PVOID)SpinLock || KprcbThread.Irql < DISPATCH_LEVEL, 0)) {
+        KfReleaseSpinLock(SpinLock, NewIrql);
         return;
     }
-    KfReleaseSpinLock(SpinLock, NewIrql);
+    __atomic_store_n(SpinLock, 0, __ATOMIC_RELEASE);
+    KprcbEndLock((PVOID)SpinLock, NewIrql);
 }
 
 /*

@@ -354,6 +354,14 @@ static inline VOID KiForgetLock(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
     }
 }
 
+/* For routines that DISPATCH_LEVEL is a condition of. */
+static inline VOID KiCheckOwnerLevel(KPRCB_THREAD_BLOCK *Block)
+{
+    if (__builtin_expect(Block->Irql < DISPATCH_LEVEL && Block->Checked, 0)) {
+        KeBugCheckEx(IRQL_NOT_GREATER_OR_EQUAL, Block->Irql, DISPATCH_LEVEL, 0, (ULONG_PTR)__builtin_return_address(0));
+    }
+}
+
 /* --- queuedlock.c --- */
 /* Waits until a node that is in a queue owns the lock, and hands the lock on. */
 VOID KiPassQueuedLock(PKSPIN_LOCK_QUEUE Node);

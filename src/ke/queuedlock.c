@@ -138,13 +138,6 @@ VOID KiPassQueuedLock(PKSPIN_LOCK_QUEUE Node)
     KiDequeue(KiNodeLock(Node), Node);
 }
 
-static inline VOID KiCheckOwnerLevel(KPRCB_THREAD_BLOCK *Block)
-{
-    if (__builtin_expect(Block->Irql < DISPATCH_LEVEL && Block->Checked, 0)) {
-        KeBugCheckEx(IRQL_NOT_GREATER_OR_EQUAL, Block->Irql, DISPATCH_LEVEL, 0, (ULONG_PTR)__builtin_return_address(0));
-    }
-}
-
 VOID KfAcquireInStackQueuedSpinLock(PKSPIN_LOCK SpinLock, PKLOCK_QUEUE_HANDLE LockHandle)
 {
     LockHandle->OldIrql = KeRaiseIrqlToDpcLevel();
@@ -157,15 +150,6 @@ VOID KfReleaseInStackQueuedSpinLock(PKLOCK_QUEUE_HANDLE LockHandle)
 
     KiCheckOwnerLevel(Block);
     KiReleaseQueuedLock(Block, &LockHandle->LockQueue);
-    KeLowerIrql(LockHandle->OldIrql);
-}
-
-VOID KfEndInStackQueuedSpinLock(PKLOCK_QUEUE_HANDLE LockHandle)
-{
-    KPRCB_THREAD_BLOCK *Block = KiEnter();
-
-    KiForgetLock(Block, KiHeldNode(&LockHandle->LockQueue));
-    KiCheckOwnerLevel(Block);
     KeLowerIrql(LockHandle->OldIrql);
 }
 

@@ -59,13 +59,6 @@ static inline VOID KiReleaseSpinLock(KPRCB_THREAD_BLOCK *Block, PKSPIN_LOCK Spin
     __atomic_store_n(SpinLock, 0, __ATOMIC_RELEASE);
 }
 
-static inline VOID KiCheckOwnerLevel(KPRCB_THREAD_BLOCK *Block)
-{
-    if (__builtin_expect(Block->Irql < DISPATCH_LEVEL && Block->Checked, 0)) {
-        KeBugCheckEx(IRQL_NOT_GREATER_OR_EQUAL, Block->Irql, DISPATCH_LEVEL, 0, (ULONG_PTR)__builtin_return_address(0));
-    }
-}
-
 KIRQL KfAcquireSpinLock(PKSPIN_LOCK SpinLock)
 {
     KIRQL OldIrql = KeRaiseIrqlToDpcLevel();
@@ -82,6 +75,15 @@ VOID KfReleaseSpinLock(PKSPIN_LOCK SpinLock, KIRQL NewIrql)
     KiCheckOwnerLevel(Block);
     KiReleaseSpinLock(Block, SpinLock);
     KeLowerIrql(NewIrql);
+}
+
+VOID KfEndLock(PVOID Held, KIRQL OldIrql)
+{
+    KPRCB_THREAD_BLOCK *Block = KiEnter();
+
+    KiForgetLock(Block, Held);
+    KiCheckOwnerLevel(Block);
+    KeLowerIrql(OldIrql);
 }
 
 VOID KeAcquireSpinLockAtDpcLevel(PKSPIN_LOCK SpinLock)
