@@ -45,6 +45,7 @@ static inline bool BenchScales(const BENCH_ROW *Row)
 /* Tables that end with Id NULL. */
 extern const BENCH_ROW BenchIrqlRows[];
 extern const BENCH_ROW BenchSpinLockRows[];
+extern const BENCH_ROW BenchRwSpinLockRows[];
 extern const BENCH_ROW BenchDpcRows[];
 extern const BENCH_ROW BenchIpiRows[];
 extern const BENCH_ROW BenchMachineRows[];

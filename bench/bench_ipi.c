@@ -44,9 +44,6 @@ static void Hot(const BENCH_ROW *Row)
     BenchStopMachine(Row);
 }
 
-const BENCH_ROW BenchIpiRows[] = {{"ipi.hot",
-                                   "KeIpiGenericCall over two processors, the other one spins",
-                                   {{"pthread_kill", 0.03, 0.02}},
-                                   Hot,
-                                   0},
-                                  {0}};
+const BENCH_ROW BenchIpiRows[] = {
+    {"ipi.hot", "KeIpiGenericCall over two processors, the other one spins", {{"pthread_kill", 0.03, 0.02}}, Hot, 0},
+    {0}};

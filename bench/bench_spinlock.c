@@ -4,7 +4,7 @@
  *
  * The section adds one to a counter on a cache line of its own, unless the row says that it is empty.
  */
-#include "peers.h"
+#include "race.h"
 
 #include <kprcb/kprcb.h>
 
@@ -93,63 +93,6 @@ static void QueuedEmptyWork(POOL_WORKER *Worker)
                    KeReleaseInStackQueuedSpinLock(&Handle));
 }
 
-static bool EnterResident(POOL_WORKER *Worker)
-{
-    return NT_SUCCESS(KprcbAttachThread((ULONG)Worker->Index));
-}
-
-/* The first call attaches, as in a program that knows nothing of processors. */
-static bool EnterAny(POOL_WORKER *Worker)
-{
-    (void)Worker;
-    return KeGetCurrentThread() != NULL;
-}
-
-static void Leave(POOL_WORKER *Worker)
-{
-    (void)Worker;
-    KprcbDetachThread();
-}
-
-/*
- * Two pools: threads of the library, placed by it, and threads of the peers, placed as Enter says. Peers: those of
- * Names, with their work, ending with NULL; work NULL: not built in. Returns how many results there are.
- */
-typedef struct _RIVAL {
-    const char *Name;
-    POOL_WORK *Work;
-} RIVAL;
-
-static int Race(const BENCH_ROW *Row, const BENCH_PLAN *Plan, POOL_WORK *Work, bool Residents, const RIVAL *Rivals)
-{
-    POOL *Own, *Other;
-    LOCK_RACE Races[BENCH_MAX_PEERS + 1];
-    BENCH_SIDE Sides[BENCH_MAX_PEERS + 1];
-    int Count = 1, Added = 0;
-
-    if (!BenchStartMachine(Row, Plan->Processors)) {
-        return 0;
-    }
-    Own = PoolCreate(Plan->Threads, Residents ? EnterResident : EnterAny, Leave, NULL);
-    Other = PoolCreate(Plan->Threads, Residents ? PoolEnterOwnCpu : NULL, NULL, NULL);
-    if (Own != NULL && Other != NULL) {
-        Races[0] = (LOCK_RACE){Own, Work};
-        Sides[0] = (BENCH_SIDE){"kprcb", LockRaceSample, &Races[0], Plan->Trend ? PoolShare(Own) : NULL};
-        for (; Count <= BENCH_MAX_PEERS && Rivals[Count - 1].Name != NULL; Count++) {
-            Races[Count] = (LOCK_RACE){Other, Rivals[Count - 1].Work};
-            Sides[Count] = (BENCH_SIDE){Rivals[Count - 1].Name, Rivals[Count - 1].Work != NULL ? LockRaceSample : NULL,
-                                        &Races[Count], Plan->Trend ? PoolShare(Other) : NULL};
-        }
-        Added = BenchCompare(Row, Plan, Sides, Count, NULL);
-    } else {
-        BenchFail(Row, "%d threads could not be started or attached", Plan->Threads);
-    }
-    PoolDestroy(Own);
-    PoolDestroy(Other);
-    BenchStopMachine(Row);
-    return Added;
-}
-
 static void QueuedTwo(const BENCH_ROW *Row)
 {
     static const RIVAL Rivals[] = {
@@ -157,7 +100,7 @@ static void QueuedTwo(const BENCH_ROW *Row)
     BENCH_PLAN Plan = BenchPlan(2, 2);
 
     if (BenchNeedCpus(Row, 2)) {
-        Race(Row, &Plan, QueuedWork, true, Rivals);
+        BenchRace(Row, &Plan, QueuedWork, true, Rivals);
     }
 }
 
@@ -166,7 +109,7 @@ static void QueuedOver(const BENCH_ROW *Row, int Threads)
     static const RIVAL Rivals[] = {{"pthread_mutex", PeerMutexWork}, {NULL, NULL}};
     BENCH_PLAN Plan = BenchTrendPlan(Threads, 2);
 
-    Race(Row, &Plan, QueuedWork, false, Rivals);
+    BenchRace(Row, &Plan, QueuedWork, false, Rivals);
 }
 
 static void QueuedOver8(const BENCH_ROW *Row)
@@ -184,7 +127,7 @@ static void QueuedOverCpu(const BENCH_ROW *Row)
     static const RIVAL Rivals[] = {{"pthread_mutex", PeerMutexEmptyWork}, {NULL, NULL}};
     BENCH_PLAN Plan = BenchTrendPlan(8, 8);
 
-    Race(Row, &Plan, QueuedEmptyWork, true, Rivals);
+    BenchRace(Row, &Plan, QueuedEmptyWork, true, Rivals);
 }
 
 /* --- the curve --- */
@@ -207,43 +150,40 @@ static void QueuedScale(const BENCH_ROW *Row)
 #endif
         Plan.Seconds = Plan.Seconds < BenchOptions.Seconds / 6 ? Plan.Seconds : BenchOptions.Seconds / 6;
         Plan.Repetitions = (int)(BenchOptions.Seconds / (2 * Plan.Seconds));
-        Race(Row, &Plan, QueuedWork, false, Rivals);
+        BenchRace(Row, &Plan, QueuedWork, false, Rivals);
     }
 }
 
-const BENCH_ROW BenchSpinLockRows[] = {{"qspin.uncontended",
-                                        "in-stack queued spin lock, one resident, IRQL included",
-                                        {{"pthread_mutex", 0.85, 0.60}},
-                                        QueuedAlone,
-                                        0},
-                                       {"spin.uncontended",
-                                        "KeAcquireSpinLock and KeReleaseSpinLock, one resident",
-                                        {{"pthread_mutex", 0, 0}, {"pthread_spin", 0, 0}},
-                                        SpinAlone,
-                                        0},
-                                       {"qspin.two",
-                                        "in-stack queued spin lock, two residents on two processors",
-                                        {{"ck_mcs", 1.03, 1.0}, {"pthread_mutex", 0, 0}},
-                                        QueuedTwo,
-                                        0},
-                                       {"qspin.over8",
-                                        "8 threads on 2 processors, attached by their first call",
-                                        {{"pthread_mutex", 1.6, 1.0}},
-                                        QueuedOver8,
-                                        BENCH_ROW_FAIR},
-                                       {"qspin.over32",
-                                        "32 threads on 2 processors, attached by their first call",
-                                        {{"pthread_mutex", 1.6, 1.0}},
-                                        QueuedOver32,
-                                        BENCH_ROW_FAIR},
-                                       {"qspin.overcpu",
-                                        "8 residents on 8 processors, empty section",
-                                        {{"pthread_mutex", 3.0, 1.6}},
-                                        QueuedOverCpu,
-                                        0},
-                                       {"qspin.scale",
-                                        "in-stack queued spin lock over numbers of threads",
-                                        {{"pthread_mutex", 0, 0}, {"ck_mcs", 0, 0}},
-                                        QueuedScale,
-                                        BENCH_ROW_SCALES},
-                                       {0}};
+const BENCH_ROW BenchSpinLockRows[] = {
+    {"qspin.uncontended",
+     "in-stack queued spin lock, one resident, IRQL included",
+     {{"pthread_mutex", 0.85, 0.60}},
+     QueuedAlone,
+     0},
+    {"spin.uncontended",
+     "KeAcquireSpinLock and KeReleaseSpinLock, one resident",
+     {{"pthread_mutex", 0, 0}, {"pthread_spin", 0, 0}},
+     SpinAlone,
+     0},
+    {"qspin.two",
+     "in-stack queued spin lock, two residents on two processors",
+     {{"ck_mcs", 1.03, 1.0}, {"pthread_mutex", 0, 0}},
+     QueuedTwo,
+     0},
+    {"qspin.over8",
+     "8 threads on 2 processors, attached by their first call",
+     {{"pthread_mutex", 1.6, 1.0}},
+     QueuedOver8,
+     BENCH_ROW_FAIR},
+    {"qspin.over32",
+     "32 threads on 2 processors, attached by their first call",
+     {{"pthread_mutex", 1.6, 1.0}},
+     QueuedOver32,
+     BENCH_ROW_FAIR},
+    {"qspin.overcpu", "8 residents on 8 processors, empty section", {{"pthread_mutex", 3.0, 1.6}}, QueuedOverCpu, 0},
+    {"qspin.scale",
+     "in-stack queued spin lock over numbers of threads",
+     {{"pthread_mutex", 0, 0}, {"ck_mcs", 0, 0}},
+     QueuedScale,
+     BENCH_ROW_SCALES},
+    {0}};

@@ -7,6 +7,7 @@
 #include <pthread.h>
 
 #ifdef KPRCB_HAVE_CK
+#include <ck_rwlock.h>
 #include <ck_spinlock.h>
 #endif
 
@@ -16,6 +17,7 @@ static uint64_t Token LINE;
 static pthread_mutex_t Mutex LINE = PTHREAD_MUTEX_INITIALIZER;
 static pthread_spinlock_t Spin
     LINE; /* 0 is what glibc's pthread_spin_init stores; SpinInitialize does it by the book */
+static pthread_rwlock_t RwLock LINE = PTHREAD_RWLOCK_INITIALIZER;
 static LOCK_COUNTER Counter;
 
 static void __attribute__((constructor)) SpinInitialize(void)
@@ -59,6 +61,30 @@ double PeerMutexSample(void *Context, double Seconds)
     return BenchLoop(MutexPair, Context, Seconds, 4096);
 }
 
+static inline void ReadPair(void *Context)
+{
+    (void)Context;
+    pthread_rwlock_rdlock(&RwLock);
+    pthread_rwlock_unlock(&RwLock);
+}
+
+static inline void WritePair(void *Context)
+{
+    (void)Context;
+    pthread_rwlock_wrlock(&RwLock);
+    pthread_rwlock_unlock(&RwLock);
+}
+
+double PeerPthreadReadSample(void *Context, double Seconds)
+{
+    return BenchLoop(ReadPair, Context, Seconds, 4096);
+}
+
+double PeerPthreadWriteSample(void *Context, double Seconds)
+{
+    return BenchLoop(WritePair, Context, Seconds, 4096);
+}
+
 double PeerPthreadSpinSample(void *Context, double Seconds)
 {
     return BenchLoop(SpinPair, Context, Seconds, 4096);
@@ -86,7 +112,43 @@ void PeerPthreadSpinWork(POOL_WORKER *Worker)
     LOCK_WORK_LOOP(Worker, pthread_spin_lock(&Spin), LockCount(&Counter), pthread_spin_unlock(&Spin));
 }
 
+void PeerPthreadReadWork(POOL_WORKER *Worker)
+{
+    LOCK_WORK_LOOP(Worker, pthread_rwlock_rdlock(&RwLock), (void)0, pthread_rwlock_unlock(&RwLock));
+}
+
 #ifdef KPRCB_HAVE_CK
+
+static ck_rwlock_t CkRwLock LINE = CK_RWLOCK_INITIALIZER;
+
+static inline void CkReadPair(void *Context)
+{
+    (void)Context;
+    ck_rwlock_read_lock(&CkRwLock);
+    ck_rwlock_read_unlock(&CkRwLock);
+}
+
+static inline void CkWritePair(void *Context)
+{
+    (void)Context;
+    ck_rwlock_write_lock(&CkRwLock);
+    ck_rwlock_write_unlock(&CkRwLock);
+}
+
+double PeerCkReadSample(void *Context, double Seconds)
+{
+    return BenchLoop(CkReadPair, Context, Seconds, 4096);
+}
+
+double PeerCkWriteSample(void *Context, double Seconds)
+{
+    return BenchLoop(CkWritePair, Context, Seconds, 4096);
+}
+
+void PeerCkReadWork(POOL_WORKER *Worker)
+{
+    LOCK_WORK_LOOP(Worker, ck_rwlock_read_lock(&CkRwLock), (void)0, ck_rwlock_read_unlock(&CkRwLock));
+}
 
 static ck_spinlock_mcs_t Queue LINE = CK_SPINLOCK_MCS_INITIALIZER;
 

@@ -20,6 +20,13 @@ double PeerCasTokenSample(void *Context, double Seconds);    /* lock cmpxchg + x
 double PeerMutexSample(void *Context, double Seconds);       /* pthread_mutex_lock + unlock */
 double PeerPthreadSpinSample(void *Context, double Seconds); /* pthread_spin_lock + unlock */
 
+double PeerPthreadReadSample(void *Context, double Seconds);  /* pthread_rwlock_rdlock + unlock */
+double PeerPthreadWriteSample(void *Context, double Seconds); /* pthread_rwlock_wrlock + unlock */
+#ifdef KPRCB_HAVE_CK
+double PeerCkReadSample(void *Context, double Seconds);  /* ck_rwlock_read_lock + unlock */
+double PeerCkWriteSample(void *Context, double Seconds); /* ck_rwlock_write_lock + unlock */
+#endif
+
 /* --- peers.c: locks of several threads --- */
 
 /*
@@ -61,8 +68,10 @@ static inline void LockCount(LOCK_COUNTER *Counter)
 POOL_WORK PeerMutexWork;
 POOL_WORK PeerMutexEmptyWork;
 POOL_WORK PeerPthreadSpinWork;
+POOL_WORK PeerPthreadReadWork;
 #ifdef KPRCB_HAVE_CK
 POOL_WORK PeerCkMcsWork;
+POOL_WORK PeerCkReadWork;
 #endif
 
 /* --- peers_wake.c: two threads and more --- */

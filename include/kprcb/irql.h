@@ -85,7 +85,7 @@ typedef struct _KPRCB_THREAD_BLOCK {
     BOOLEAN Checked;   /* misuse is a bug check */
     ULONG HeldSurplus; /* locks owned beyond KPRCB_HELD_LOCKS, which are not recorded */
     ULONG Masked;      /* above zero: no IPI is served, as with interrupts off */
-    /* Locks owned, the last one last: PKSPIN_LOCK, or PKSPIN_LOCK_QUEUE with bit 0 set. NULL from HeldCount up. */
+    /* Locks held, the last one last (heldlock.c tells the two low bits). NULL from HeldCount up. */
     PVOID Held[KPRCB_HELD_LOCKS];
     KIRQL RaisedFrom[HIGH_LEVEL + 1]; /* for each level that is in force or was raised from: the level below it */
 } KPRCB_THREAD_BLOCK;

@@ -11,6 +11,7 @@
 #include <kprcb/prcb.h>
 #include <kprcb/processor.h>
 #include <kprcb/queuedlock.h>
+#include <kprcb/rwspinlock.h>
 #include <kprcb/spinlock.h>
 
 #endif

@@ -41,8 +41,11 @@ static VOID KiPrintHeldLocks(PKTHREAD Thread)
     for (ULONG Index = 0; Index < Count && Index < KPRCB_HELD_LOCKS; Index += 1) {
         ULONG_PTR Held = (ULONG_PTR)__atomic_load_n(&Block->Held[Index], __ATOMIC_RELAXED);
 
-        if ((Held & 1) == 0) {
+        if ((Held & 3) == 0) {
             HalPrint("    holds spin lock %p\n", (void *)Held);
+        } else if ((Held & 3) != 1) {
+            HalPrint("    holds reader/writer spin lock %p %s\n", (void *)(Held & ~(ULONG_PTR)3),
+                     (Held & 3) == 3 ? "shared" : "exclusive");
         } else {
             HalPrint("    holds or awaits a queued spin lock by the node at %p\n", (void *)(Held - 1));
         }

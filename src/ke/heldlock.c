@@ -1,8 +1,9 @@
 /*
  * heldlock.c - the list of locks that a thread owns or queues for.
  *
- * A thread keeps it in its own block: KPRCB_THREAD_BLOCK.Held, the last lock last; a queued lock as its node with bit
- * 0 set. Entries from HeldCount up are NULL. Beyond KPRCB_HELD_LOCKS locks the surplus is counted and not recorded.
+ * A thread keeps it in its own block: KPRCB_THREAD_BLOCK.Held, the last lock last. The two low bits of an entry tell
+ * what it is the address of: 0 a KSPIN_LOCK, 1 the node of a queued lock, 2 an EX_SPIN_LOCK held exclusive, 3 one held
+ * shared. Entries from HeldCount up are NULL. Beyond KPRCB_HELD_LOCKS locks the surplus is counted and not recorded.
  *
  * Tests: tests/ke/test_bugcheck.c, tests/ke/test_spinlock.c.
  */
@@ -32,13 +33,27 @@ BOOLEAN KiCheckHeld(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
     if (!Block->Checked) {
         return FALSE;
     }
-    if (((ULONG_PTR)Lock & 1) != 0) {
+    if (((ULONG_PTR)Lock & 3) == 1) {
         PKSPIN_LOCK_QUEUE Node = (PKSPIN_LOCK_QUEUE)((ULONG_PTR)Lock - 1);
 
         KeBugCheckEx(SPIN_LOCK_NOT_OWNED, (ULONG_PTR)__atomic_load_n(&Node->Lock, __ATOMIC_RELAXED) & ~(ULONG_PTR)3,
                      (ULONG_PTR)Node, 0, 0);
     }
-    KeBugCheckEx(SPIN_LOCK_NOT_OWNED, (ULONG_PTR)Lock, 0, 0, 0);
+    KeBugCheckEx(SPIN_LOCK_NOT_OWNED, (ULONG_PTR)Lock & ~(ULONG_PTR)3, 0, 0, 0);
+}
+
+BOOLEAN KiIsRecorded(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
+{
+    return KiFindHeld(Block, Lock) != 0;
+}
+
+VOID KiReplaceHeld(KPRCB_THREAD_BLOCK *Block, PVOID Lock, PVOID Replacement)
+{
+    ULONG Index = KiFindHeld(Block, Lock);
+
+    if (Index != 0) {
+        __atomic_store_n(&Block->Held[Index - 1], Replacement, __ATOMIC_RELAXED);
+    }
 }
 
 VOID KiForgetLockOutOfOrder(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
@@ -63,11 +78,10 @@ BOOLEAN KiIsLockHeld(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
     for (ULONG Index = Block->HeldCount; Index != 0; Index -= 1) {
         ULONG_PTR Held = (ULONG_PTR)Block->Held[Index - 1];
 
-        if ((Held & 1) == 0) {
-            if ((PVOID)Held == Lock) {
-                return TRUE;
-            }
-        } else {
+        if ((PVOID)Held == Lock) {
+            return TRUE;
+        }
+        if ((Held & 3) == 1) {
             PKSPIN_LOCK_QUEUE Node = (PKSPIN_LOCK_QUEUE)(Held - 1);
 
             if (((ULONG_PTR)__atomic_load_n(&Node->Lock, __ATOMIC_RELAXED) & ~(ULONG_PTR)3) == (ULONG_PTR)Lock) {
@@ -90,9 +104,13 @@ VOID KiReleaseHeldLocks(KPRCB_THREAD_BLOCK *Block, ULONG Keep, ULONG KeepSurplus
 
         __atomic_store_n(&Block->Held[Block->HeldCount - 1], NULL, __ATOMIC_RELAXED);
         __atomic_store_n(&Block->HeldCount, (UCHAR)(Block->HeldCount - 1), __ATOMIC_RELAXED);
-        if ((Held & 1) == 0) {
+        if ((Held & 3) == 0) {
             HalPrint("kprcb: the unwound thread held spin lock %p; released\n", (void *)Held);
             __atomic_store_n((PKSPIN_LOCK)Held, 0, __ATOMIC_RELEASE);
+        } else if ((Held & 3) != 1) {
+            HalPrint("kprcb: the unwound thread held reader/writer spin lock %p; released\n",
+                     (void *)(Held & ~(ULONG_PTR)3));
+            KiDropRwSpinLock((PVOID)Held);
         } else {
             PKSPIN_LOCK_QUEUE Node = (PKSPIN_LOCK_QUEUE)(Held - 1);
 

@@ -312,10 +312,12 @@ VOID KiStopClock(VOID);
 VOID KiArmClock(PKPCR Pcr);
 
 /* --- heldlock.c: the locks that a thread owns --- */
-/* A queued lock is recorded as its node with bit 0 set. */
 VOID KiReleaseHeldLocks(KPRCB_THREAD_BLOCK *Block, ULONG Keep, ULONG KeepSurplus);
 BOOLEAN KiIsLockHeld(KPRCB_THREAD_BLOCK *Block, PVOID Lock);
 
+/* The entry Lock is among those of the thread. */
+BOOLEAN KiIsRecorded(KPRCB_THREAD_BLOCK *Block, PVOID Lock);
+VOID KiReplaceHeld(KPRCB_THREAD_BLOCK *Block, PVOID Lock, PVOID Replacement);
 VOID KiHoldSurplus(KPRCB_THREAD_BLOCK *Block);
 
 static inline VOID KiHoldLock(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
@@ -361,6 +363,10 @@ static inline VOID KiCheckOwnerLevel(KPRCB_THREAD_BLOCK *Block)
         KeBugCheckEx(IRQL_NOT_GREATER_OR_EQUAL, Block->Irql, DISPATCH_LEVEL, 0, (ULONG_PTR)__builtin_return_address(0));
     }
 }
+
+/* --- rwspinlock.c --- */
+/* Releases a lock by its entry in Held. */
+VOID KiDropRwSpinLock(PVOID Held);
 
 /* --- queuedlock.c --- */
 /* Waits until a node that is in a queue owns the lock, and hands the lock on. */
