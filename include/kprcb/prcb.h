@@ -108,21 +108,6 @@ typedef struct _KDPC_DATA {
     struct _KDPC *volatile ActiveDpc;
 } KDPC_DATA, *PKDPC_DATA;
 
-/* What is left of a DPC once it is off the queue and may be gone. */
-typedef struct _KPRCB_DPC_CALL {
-    struct _KDPC *Dpc;
-    VOID (*Routine)(struct _KDPC *Dpc, PVOID DeferredContext, PVOID SystemArgument1, PVOID SystemArgument2);
-    PVOID Context;
-    PVOID Argument1;
-    PVOID Argument2;
-} KPRCB_DPC_CALL, *PKPRCB_DPC_CALL;
-
-/* A DPC that the idle thread, which spins, runs at once. State tells who may touch Call. */
-typedef struct _KPRCB_DPC_SLOT {
-    ULONG volatile State;
-    KPRCB_DPC_CALL Call;
-} KPRCB_DPC_SLOT;
-
 typedef PVOID PKIPI_CONTEXT;
 
 /*
@@ -205,9 +190,8 @@ typedef struct DECLSPEC_ALIGN(KPRCB_CACHE_LINE) _KPRCB {
  *   ResidentIrql  writer: the resident. Reader: whoever wants the processor.
  *   Request       writers: anyone, by read-modify-write. Reader: the owner on each raise and lower, the idle thread.
  *   DpcInbox      writers: anyone, by compare-exchange. Reader: whoever holds DpcLock, by exchange.
- *   DpcSlot       writers: posters and the owner, by turns. Reader: the owner, the idle thread.
- *   TakesStopped  writer: who holds DpcLock and is not the owner. Reader: the owner.
- *   DpcTaking     writer: the owner. Reader: who has set TakesStopped.
+ *   TakesStopped, FenceTakes   writers: anyone, by read-modify-write. Reader: the owner.
+ *   DpcTaking, FencedTakes     writer: the owner. Reader: who has raised TakesStopped.
  *   Owner         writer: whoever takes or lets go, by compare-exchange and exchange. Reader: posters.
  *   Resident, LastOwner, OwnerRun   writer: the holder of the token.
  *   Token...      writers: anyone, by read-modify-write.
@@ -226,7 +210,6 @@ typedef struct DECLSPEC_ALIGN(4096) _KPCR {
     /* remote */
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) ULONG volatile Request;      /* KPCR_REQUEST_ bits */
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) ULONGLONG volatile DpcInbox; /* not on a line that the owner polls */
-    DECLSPEC_ALIGN(KPRCB_CACHE_LINE) KPRCB_DPC_SLOT DpcSlot;
 
     /* whoever takes or lets go */
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) PKTHREAD volatile Owner; /* who holds the token */
@@ -238,7 +221,9 @@ typedef struct DECLSPEC_ALIGN(4096) _KPCR {
     ULONG volatile TokenSequence; /* what they sleep on */
     ULONG volatile TokenWaking;   /* one of them was woken and has not looked yet */
     ULONG volatile DpcTaking;     /* the owner takes a DPC off the list */
-    ULONG volatile TakesStopped;  /* a remover is at that list; not on a line that posters write */
+    ULONG volatile TakesStopped;  /* removers at that list; not on a line that posters write */
+    ULONG volatile FenceTakes;    /* each take is followed by a full barrier */
+    ULONG FencedTakes;            /* how many were since then */
     PKTHREAD volatile TokenHeir;  /* one that has waited long: the owner hands the token to it */
 
     KPRCB PrcbData;

@@ -145,8 +145,6 @@ const KD_MEMBER KdPcrMembers[] = {
     ROW(KPCR, ResidentIrql, "ULONG", KdNumber, "level of the resident thread", NULL),
     ROW(KPCR, Request, "ULONG", KdHex, "what the owner is asked for", KdExplainPcrRequest),
     ROW(KPCR, DpcInbox, "ULONGLONG", KdHex, "DPCs posted by others, not yet in the queue", NULL),
-    ROW(KPCR, DpcSlot.State, "ULONG", KdNumber, "0 closed, 1 open, 2 filling, 3 full, 4 revoked", NULL),
-    ROW(KPCR, DpcSlot.Call.Dpc, "KDPC *", KdAddress, "the DPC in it, or the last one", NULL),
     ROW(KPCR, Owner, "KTHREAD *", KdAddress, "thread that holds the token", NULL),
     ROW(KPCR, Resident, "KTHREAD *", KdAddress, "thread that the processor is biased to", NULL),
     ROW(KPCR, LastOwner, "KTHREAD *", KdAddress, "who held the token last", NULL),
@@ -156,7 +154,9 @@ const KD_MEMBER KdPcrMembers[] = {
     ROW(KPCR, TokenSequence, "ULONG", KdNumber, "what they sleep on", NULL),
     ROW(KPCR, TokenWaking, "ULONG", KdNumber, "1: one was woken and has not looked yet", NULL),
     ROW(KPCR, DpcTaking, "ULONG", KdNumber, "1: the owner takes a DPC off the list", NULL),
-    ROW(KPCR, TakesStopped, "ULONG", KdNumber, "1: a remover keeps it from that", NULL),
+    ROW(KPCR, TakesStopped, "ULONG", KdNumber, "removers that keep it from that", NULL),
+    ROW(KPCR, FenceTakes, "ULONG", KdNumber, "not 0: it executes a barrier after each", NULL),
+    ROW(KPCR, FencedTakes, "ULONG", KdNumber, "how often it did", NULL),
     ROW(KPCR, TokenHeir, "KTHREAD *", KdAddress, "who gets the token next, having waited long", NULL),
 #undef GROUP
 };

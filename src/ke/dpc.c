@@ -61,11 +61,13 @@ static BOOLEAN KiInsertHere(KPRCB_THREAD_BLOCK *Block, PKDPC Dpc, UCHAR Importan
     PKPRCB Prcb = &Pcr->PrcbData;
     PKDPC_DATA Data = &Prcb->DpcData[DPC_NORMAL];
     BOOLEAN Lazy = FALSE;
+    BOOLEAN Moved;
 
     KiAcquireInternalLock(&Data->DpcLock);
+    Moved = KiInboxFilled(Pcr); /* and may not be as patient as this one */
     KiEmptyInbox(Pcr, Data);
     KiListDpc(Data, Dpc, Importance == HighImportance);
-    if (Importance == LowImportance && Data->DpcQueueDepth <= Prcb->MaximumDpcQueueDepth) {
+    if (Importance == LowImportance && !Moved && Data->DpcQueueDepth <= Prcb->MaximumDpcQueueDepth) {
         KiUpdateDpcRate(Prcb);
         Lazy = Prcb->DpcRequestRate >= Prcb->MinimumDpcRate;
     }
@@ -117,7 +119,6 @@ BOOLEAN KeInsertQueueDpc(PRKDPC Dpc, PVOID SystemArgument1, PVOID SystemArgument
 {
     KPRCB_THREAD_BLOCK *Block = KiEnter();
     BOOLEAN Lazy = FALSE;
-    BOOLEAN Slotted;
     BOOLEAN Inserted;
     KIRQL OldIrql;
     ULONG Number;
@@ -130,10 +131,8 @@ BOOLEAN KeInsertQueueDpc(PRKDPC Dpc, PVOID SystemArgument1, PVOID SystemArgument
     Importance = __atomic_load_n(&Dpc->Importance, __ATOMIC_RELAXED);
     Target = Number != 0 && Number <= KiMachine.ProcessorCount ? KiProcessor(Number - 1) : Block->Pcr;
     KiMaskInterrupts(Block);
-    Slotted = Target != Block->Pcr && __atomic_load_n(&Dpc->DpcData, __ATOMIC_ACQUIRE) == NULL &&
-              KiFillSlot(Block, Target, Dpc, SystemArgument1, SystemArgument2);
-    Inserted = Slotted || KiClaimDpc(Dpc, &Target->PrcbData.DpcData[DPC_NORMAL]);
-    if (Inserted && !Slotted) {
+    Inserted = KiClaimDpc(Dpc, &Target->PrcbData.DpcData[DPC_NORMAL]);
+    if (Inserted) {
         Dpc->SystemArgument1 = SystemArgument1;
         Dpc->SystemArgument2 = SystemArgument2;
         if (Target == Block->Pcr) {
@@ -153,48 +152,59 @@ BOOLEAN KeInsertQueueDpc(PRKDPC Dpc, PVOID SystemArgument1, PVOID SystemArgument
     return Inserted;
 }
 
+typedef enum _KI_REMOVAL { KiNotRemoved, KiRemoved, KiRemoveAgain } KI_REMOVAL;
+
+/* From the queue in which it was seen. Interrupts masked. */
+static KI_REMOVAL KiRemoveFrom(KPRCB_THREAD_BLOCK *Block, PKDPC Dpc, PKDPC_DATA Data)
+{
+    PKPCR Pcr = CONTAINING_RECORD(Data, KPCR, PrcbData.DpcData[DPC_NORMAL]);
+    BOOLEAN Owned = Block->Irql >= DISPATCH_LEVEL && Block->Pcr == Pcr;
+    BOOLEAN Stopped = !Owned && KiTakesNeedStop(Pcr);
+    KI_REMOVAL Removal = KiRemoveAgain;
+    BOOLEAN Moved = FALSE;
+
+    if (Stopped) {
+        KiStopTakes(Pcr);
+    }
+    KiAcquireInternalLock(&Data->DpcLock);
+    if (__atomic_load_n(&Dpc->DpcData, __ATOMIC_ACQUIRE) == Data && (Owned || Stopped || !KiTakesNeedStop(Pcr))) {
+        Moved = KiInboxFilled(Pcr);
+        KiEmptyInbox(Pcr, Data);
+        /* Not in the list though claimed: its insert has not ended, so this remove came before it. */
+        Removal = KiUnlistDpc(Data, Dpc) ? KiRemoved : KiNotRemoved;
+        Moved = Moved && Data->DpcQueueDepth != 0;
+    }
+    KiReleaseInternalLock(&Data->DpcLock);
+    if (Stopped) {
+        KiAllowTakes(Pcr);
+    }
+    if (Moved) {
+        /* An idle thread that watches the inbox would not find them in the list. */
+        KiRequest(Pcr, KPCR_REQUEST_DISPATCH);
+    }
+    return Removal;
+}
+
 BOOLEAN KeRemoveQueueDpc(PRKDPC Dpc)
 {
     KPRCB_THREAD_BLOCK *Block = KiEnter();
-    BOOLEAN Removed = FALSE;
+    KI_REMOVAL Removal = KiNotRemoved;
     PKDPC_DATA Data;
 
     KiCheckDpc(Dpc);
-    while ((Data = __atomic_load_n(&Dpc->DpcData, __ATOMIC_ACQUIRE)) != NULL) {
-        PKPCR Pcr = CONTAINING_RECORD(Data, KPCR, PrcbData.DpcData[DPC_NORMAL]);
-        BOOLEAN Moved = FALSE;
-        BOOLEAN Same;
-
+    do {
+        Data = __atomic_load_n(&Dpc->DpcData, __ATOMIC_ACQUIRE);
+        if (Data == NULL) {
+            return FALSE;
+        }
         KiMaskInterrupts(Block);
-        KiAcquireInternalLock(&Data->DpcLock);
-        Same = __atomic_load_n(&Dpc->DpcData, __ATOMIC_ACQUIRE) == Data;
-        if (Same) {
-            BOOLEAN Owned = Block->Irql >= DISPATCH_LEVEL && Block->Pcr == Pcr;
-
-            if (!Owned) {
-                KiStopTakes(Pcr);
-            }
-            Moved = KiInboxFilled(Pcr);
-            KiEmptyInbox(Pcr, Data);
-            /* Not in the list though claimed: its insert has not ended, so this remove came before it. */
-            Removed = KiUnlistDpc(Data, Dpc);
-            Moved = Moved && Data->DpcQueueDepth != 0;
-            KiAllowTakes(Pcr);
-        }
-        KiReleaseInternalLock(&Data->DpcLock);
-        if (Moved) {
-            /* An idle thread that watches the inbox would not find them in the list. */
-            KiRequest(Pcr, KPCR_REQUEST_DISPATCH);
-        }
+        Removal = KiRemoveFrom(Block, Dpc, Data);
         KiUnmaskInterrupts(Block);
-        if (Same) {
-            break;
-        }
-    }
-    return Removed;
+    } while (Removal == KiRemoveAgain);
+    return Removal == KiRemoved;
 }
 
-static VOID KiRunDpc(KPRCB_THREAD_BLOCK *Block, PKDPC_DATA Data, PKPRCB_DPC_CALL Call)
+static VOID KiRunDpc(KPRCB_THREAD_BLOCK *Block, PKDPC_DATA Data, PKI_DPC_CALL Call)
 {
     PKPCR Pcr = Block->Pcr;
 
@@ -217,15 +227,12 @@ static VOID KiRunDpc(KPRCB_THREAD_BLOCK *Block, PKDPC_DATA Data, PKPRCB_DPC_CALL
     }
 }
 
-/* Takes the first DPC: from the slot, the list, or the inbox. Locked: DpcLock has been held since DpcRoutineActive. */
-static BOOLEAN KiTakeNext(KPRCB_THREAD_BLOCK *Block, PKDPC_DATA Data, BOOLEAN *Locked, PKPRCB_DPC_CALL Call)
+/* Takes the first DPC: from the list, or from the inbox if that is empty. Locked: DpcLock has been held since DpcRoutineActive. */
+static BOOLEAN KiTakeNext(KPRCB_THREAD_BLOCK *Block, PKDPC_DATA Data, BOOLEAN *Locked, PKI_DPC_CALL Call)
 {
     PKPCR Pcr = Block->Pcr;
     BOOLEAN Taken;
 
-    if (KiTakeSlot(Pcr, Call)) {
-        return TRUE;
-    }
     KiMaskInterrupts(Block);
     Taken = *Locked && KiTakeUnlocked(Pcr, Data, Call);
     if (!Taken) {
@@ -237,6 +244,7 @@ static BOOLEAN KiTakeNext(KPRCB_THREAD_BLOCK *Block, PKDPC_DATA Data, BOOLEAN *L
         KiReleaseInternalLock(&Data->DpcLock);
         *Locked = TRUE;
     }
+    KiFenceTake(Pcr);
     KiUnmaskInterrupts(Block);
     return Taken;
 }
@@ -250,7 +258,7 @@ static VOID KiDrainDpcs(KPRCB_THREAD_BLOCK *Block)
     PKPCR Pcr = Block->Pcr;
     PKDPC_DATA Data = &Pcr->PrcbData.DpcData[DPC_NORMAL];
     BOOLEAN Locked = FALSE;
-    KPRCB_DPC_CALL Call;
+    KI_DPC_CALL Call;
 
     for (;;) {
         if (__atomic_load_n(&Data->DpcQueueDepth, __ATOMIC_ACQUIRE) == 0) {

@@ -20,14 +20,22 @@
  *   DpcTaking          the owner, 1 while it takes without DpcLock      removers              release / acquire; the store of 1,
  *                                                                                             then the load of TakesStopped, by
  *                                                                                             HalProcessBarrier
- *   TakesStopped       a remover that holds DpcLock, and that is not    the owner             seq_cst, then HalProcessBarrier;
- *                      the owner                                                              release / acquire
- *   DpcRoutineActive   the owner, TRUE before it empties the inbox      KeFlushQueuedDpcs     release / acquire; see KiDpcsIdle
+ *   TakesStopped       removers that do not own the processor, + and -   the owner            seq_cst, then HalProcessBarrier;
+ *                                                                                             release / acquire
+ *   FenceTakes         an inserter 0 -> ASKED, after its                 the owner, inserters seq_cst
+ *                      HalProcessBarrier -> SET; the owner -> 0 of the
+ *                      next turn
  *
  * While an owner runs DPCs it takes all but the first without DpcLock: a locked operation would wait for whatever the
- * last routine has written. A remover that finds DpcRoutineActive sets TakesStopped, and after the barrier either sees
- * DpcTaking and waits, or the owner sees TakesStopped and comes for DpcLock. One that does not find it holds DpcLock
- * before the owner's first take, which waits for that. Without membarrier the owner always takes DpcLock.
+ * last routine has written. A remover that finds DpcRoutineActive raises TakesStopped, and after the barrier either
+ * sees DpcTaking and waits, or the owner sees TakesStopped and comes for DpcLock. It does so before it acquires DpcLock,
+ * which an owner may want. One that does not find DpcRoutineActive under DpcLock holds it before the owner's first
+ * take, which waits for that. Without membarrier the owner always takes DpcLock.
+ *
+ * An inserter that is told that the DPC is queued already relies on the routine to see what it stored before. So
+ * between the store of NULL to DpcData and the routine there must be a full barrier: the owner executes one after each
+ * take while FenceTakes is set, or without membarrier; else the inserter executes HalProcessBarrier and looks at
+ * DpcData again. Such an inserter sets FenceTakes, so that the next ones need not.
  *
  * Bit 0 of a link in the inbox says that the DPC behind it goes to the head. Importance is read once, by the
  * inserter, since KeSetImportanceDpc must not affect a queued DPC.
@@ -46,6 +54,11 @@
 #define KI_INBOX_WATCHED (1ull << 63)
 #define KI_TO_HEAD 1
 #define KI_LONGEST_STRIDE 1024
+#define KI_FENCE_ASKED 1 /* the barrier may not have passed the owner yet */
+#define KI_FENCE_SET 2
+#define KI_FENCE_STATE 3
+#define KI_FENCE_TURN 4      /* above the state: how often the owner has ended it */
+#define KI_FENCED_TAKES 4096 /* takes followed by a barrier, after one insert of a queued DPC */
 
 static PKDPC KiInboxPointer(ULONGLONG Inbox)
 {
@@ -57,11 +70,40 @@ ULONG KiInboxCount(PKPCR Pcr)
     return KI_INBOX_COUNT(__atomic_load_n(&Pcr->DpcInbox, __ATOMIC_RELAXED));
 }
 
+/* TRUE: the DPC, seen in Data, is there still, and what the caller stored before will be seen by its routine. */
+static BOOLEAN KiConfirmQueued(PKDPC Dpc, PKDPC_DATA Data)
+{
+    PKPCR Pcr = CONTAINING_RECORD(Data, KPCR, PrcbData.DpcData[DPC_NORMAL]);
+    ULONG Fence = __atomic_load_n(&Pcr->FenceTakes, __ATOMIC_SEQ_CST);
+
+    if (!KiMachine.Biased || (Fence & KI_FENCE_STATE) == KI_FENCE_SET) {
+        return TRUE;
+    }
+    if ((Fence & KI_FENCE_STATE) == 0 && __atomic_compare_exchange_n(&Pcr->FenceTakes, &Fence, Fence + KI_FENCE_ASKED,
+                                                                     FALSE, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+        Fence += KI_FENCE_ASKED;
+    }
+#ifndef KPRCB_BREAK_FENCE
+    HalProcessBarrier();
+#endif
+    if ((Fence & KI_FENCE_STATE) == KI_FENCE_ASKED) {
+        __atomic_compare_exchange_n(&Pcr->FenceTakes, &Fence, Fence - KI_FENCE_ASKED + KI_FENCE_SET, FALSE,
+                                    __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+    }
+    return __atomic_load_n(&Dpc->DpcData, __ATOMIC_SEQ_CST) == Data;
+}
+
 BOOLEAN KiClaimDpc(PKDPC Dpc, PKDPC_DATA Data)
 {
-    PVOID NotQueued = NULL;
+    PVOID Queued;
 
-    return __atomic_compare_exchange_n(&Dpc->DpcData, &NotQueued, Data, FALSE, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+    do {
+        Queued = NULL;
+        if (__atomic_compare_exchange_n(&Dpc->DpcData, &Queued, Data, FALSE, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+            return TRUE;
+        }
+    } while (!KiConfirmQueued(Dpc, Queued));
+    return FALSE;
 }
 
 KI_POST KiPostDpc(PKPCR Pcr, PKDPC Dpc, BOOLEAN ToHead)
@@ -163,7 +205,7 @@ VOID KiEmptyInbox(PKPCR Pcr, PKDPC_DATA Data)
     __atomic_store_n(&Data->DpcQueueDepth, Data->DpcQueueDepth - 1, __ATOMIC_RELEASE);
 }
 
-BOOLEAN KiTakeDpc(PKDPC_DATA Data, PKPRCB_DPC_CALL Call)
+BOOLEAN KiTakeDpc(PKDPC_DATA Data, PKI_DPC_CALL Call)
 {
     PSINGLE_LIST_ENTRY Entry = Data->DpcList.ListHead.Next;
     PKDPC Dpc;
@@ -183,7 +225,7 @@ BOOLEAN KiTakeDpc(PKDPC_DATA Data, PKPRCB_DPC_CALL Call)
     return TRUE;
 }
 
-BOOLEAN KiTakeUnlocked(PKPCR Pcr, PKDPC_DATA Data, PKPRCB_DPC_CALL Call)
+BOOLEAN KiTakeUnlocked(PKPCR Pcr, PKDPC_DATA Data, PKI_DPC_CALL Call)
 {
     BOOLEAN Taken = FALSE;
 
@@ -199,12 +241,14 @@ BOOLEAN KiTakeUnlocked(PKPCR Pcr, PKDPC_DATA Data, PKPRCB_DPC_CALL Call)
     return Taken;
 }
 
+BOOLEAN KiTakesNeedStop(PKPCR Pcr)
+{
+    return KiMachine.Biased && __atomic_load_n(&Pcr->PrcbData.DpcRoutineActive, __ATOMIC_ACQUIRE);
+}
+
 VOID KiStopTakes(PKPCR Pcr)
 {
-    if (!KiMachine.Biased || !__atomic_load_n(&Pcr->PrcbData.DpcRoutineActive, __ATOMIC_ACQUIRE)) {
-        return;
-    }
-    __atomic_store_n(&Pcr->TakesStopped, 1, __ATOMIC_SEQ_CST);
+    __atomic_fetch_add(&Pcr->TakesStopped, 1, __ATOMIC_SEQ_CST);
 #ifndef KPRCB_BREAK_TAKE
     HalProcessBarrier();
 #endif
@@ -215,9 +259,34 @@ VOID KiStopTakes(PKPCR Pcr)
 
 VOID KiAllowTakes(PKPCR Pcr)
 {
-    if (__atomic_load_n(&Pcr->TakesStopped, __ATOMIC_RELAXED) != 0) {
-        __atomic_store_n(&Pcr->TakesStopped, 0, __ATOMIC_RELEASE);
+    __atomic_fetch_sub(&Pcr->TakesStopped, 1, __ATOMIC_RELEASE);
+}
+
+/* Nobody else changes FenceTakes once it is set. */
+static VOID KiEndFences(PKPCR Pcr)
+{
+    ULONG Fence = __atomic_load_n(&Pcr->FenceTakes, __ATOMIC_RELAXED);
+
+    if ((Fence & KI_FENCE_STATE) == KI_FENCE_SET) {
+        Pcr->FencedTakes = 0;
+        (VOID) __atomic_exchange_n(&Pcr->FenceTakes, Fence - KI_FENCE_SET + KI_FENCE_TURN, __ATOMIC_SEQ_CST);
     }
+}
+
+VOID KiFenceTake(PKPCR Pcr)
+{
+    if (KiMachine.Biased) {
+        if (__builtin_expect((__atomic_load_n(&Pcr->FenceTakes, __ATOMIC_ACQUIRE) & KI_FENCE_STATE) == 0, 1)) {
+            return;
+        }
+        Pcr->FencedTakes += 1;
+        if (Pcr->FencedTakes >= KI_FENCED_TAKES) {
+            KiEndFences(Pcr);
+        }
+    }
+#ifndef KPRCB_BREAK_FENCE
+    (VOID) __atomic_exchange_n(&Pcr->DpcTaking, 0, __ATOMIC_SEQ_CST);
+#endif
 }
 
 BOOLEAN KiUnlistDpc(PKDPC_DATA Data, PKDPC Dpc)
@@ -242,14 +311,13 @@ BOOLEAN KiUnlistDpc(PKDPC_DATA Data, PKDPC Dpc)
 
 BOOLEAN KiDpcsQueued(PKPCR Pcr)
 {
-    return KiSlotFilled(Pcr) || KiInboxFilled(Pcr) ||
+    return KiInboxFilled(Pcr) ||
            __atomic_load_n(&Pcr->PrcbData.DpcData[DPC_NORMAL].DpcQueueDepth, __ATOMIC_ACQUIRE) != 0;
 }
 
 /*
- * A DPC goes slot or inbox, list, routine, and this looks in the same order, so one that was queued before cannot slip by:
- * the owner raises the depth before it empties the inbox, and sets DpcRoutineActive before it lowers the depth. The
- * slot is full until then, or until its DPC has gone to the list.
+ * A DPC goes inbox, list, routine, and this looks in the same order, so one that was queued before cannot slip by:
+ * the owner raises the depth before it empties the inbox, and sets DpcRoutineActive before it lowers the depth.
  */
 BOOLEAN KiDpcsIdle(PKPCR Pcr)
 {

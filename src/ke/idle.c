@@ -8,7 +8,7 @@
  * same CPU.
  *
  * From its first spin until it parks it watches the inbox itself (dpcqueue.c), so that a poster needs no more than one
- * compare-exchange, and opens the slot (dpcslot.c). Before it parks it ends the watch and looks once more.
+ * compare-exchange. Before it parks it ends the watch and looks once more.
  *
  * Tests: tests/ke/test_dpc.c, tests/ke/test_ipi.c.
  */
@@ -33,7 +33,7 @@ static ULONG KiLoadRequest(PKPCR Pcr)
 
 static BOOLEAN KiIsAsked(PKPCR Pcr)
 {
-    return KiSlotFilled(Pcr) || KiInboxFilled(Pcr) ||
+    return KiInboxFilled(Pcr) ||
            (__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & (KI_URGENT | KPCR_REQUEST_STOP)) != 0;
 }
 
@@ -72,7 +72,6 @@ static BOOLEAN KiBeginWatch(PKPCR Pcr)
 
 static VOID KiEndWatch(PKPCR Pcr)
 {
-    KiCloseSlot(Pcr);
     __atomic_fetch_sub(&KiIdleSpinners, 1, __ATOMIC_RELAXED);
     KiUnwatchInbox(Pcr);
 }
@@ -93,20 +92,11 @@ static VOID KiParkIdly(PKPCR Pcr, ULONG Request)
     }
 }
 
-/* The processor has been taken. With Watch the slot is open afterwards, unless there is a resident. */
-static VOID KiServeAsIdle(KPRCB_THREAD_BLOCK *Block, BOOLEAN Watch)
+static VOID KiServeAsIdle(KPRCB_THREAD_BLOCK *Block)
 {
-    PKPCR Pcr = Block->Pcr;
-
-    KiCloseSlot(Pcr);
     Block->RaisedFrom[DISPATCH_LEVEL] = PASSIVE_LEVEL;
     Block->Irql = DISPATCH_LEVEL;
-    KiServePending(Block);
-    if (Watch && Pcr->Resident == NULL && !Pcr->PrcbData.DpcRoutineActive) {
-        KiOpenSlot(Pcr);
-    }
-    KiLetGoProcessor(Block, PASSIVE_LEVEL);
-    KiLookAgain(Block, Pcr, KI_PENDING);
+    KiLowerBelowDispatch(Block, PASSIVE_LEVEL, FALSE);
 }
 
 /*
@@ -116,7 +106,7 @@ static VOID KiServeAsIdle(KPRCB_THREAD_BLOCK *Block, BOOLEAN Watch)
 static VOID KiRest(PKPCR Pcr)
 {
     ULONG Request = KiLoadRequest(Pcr);
-    BOOLEAN Filled = KiSlotFilled(Pcr) || KiInboxFilled(Pcr);
+    BOOLEAN Filled = KiInboxFilled(Pcr);
 
     if (Filled && (Request & KPCR_REQUEST_DISPATCH) == 0) {
         Request = __atomic_or_fetch(&Pcr->Request, KPCR_REQUEST_DISPATCH, __ATOMIC_SEQ_CST);
@@ -137,7 +127,7 @@ static VOID KiIdleLoop(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr, BOOLEAN volatile *W
             break;
         }
         if (Asked && KiTryTakeProcessor(Block, Pcr)) {
-            KiServeAsIdle(Block, *Watch);
+            KiServeAsIdle(Block);
             Worked = TRUE;
             continue;
         }

@@ -82,15 +82,15 @@ typedef struct _KTHREAD {
     ULONG Waits;              /* for spin locks since FirstWait */
     ULONGLONG FirstWait;      /* ns */
     ULONGLONG Waited;         /* ns spent in them */
-    PKI_SLOT volatile RestAt; /* a hot lock from which to rest after letting go (contention.c) */
-    PKI_SLOT volatile WorksAt;           /* the hot lock at which it worked last */
-    struct _KI_FRAME *Frame;             /* innermost */
+    struct _KI_FRAME *Frame;  /* innermost */
     struct _KI_FRAME *volatile Delivery; /* a catch frame of this thread to which another thread's bug check went */
-    PKPCR LastSlot;                      /* whose slot its last DPC went into */
     PKPCR Retiring;      /* the processor whose DPCs it runs, even if one of them has lowered its level */
     PKPRCB ServedPacket; /* the sender of the packet whose worker runs, until the worker says that it is done */
     const char *volatile WaitReason; /* what it spins or waits for, for the hang report */
     const void *volatile WaitObject;
+    /* Others may still write and read these of a thread that has ended, and whose memory is another thread's. */
+    PKI_SLOT volatile RestAt;  /* a hot lock from which to rest after letting go (contention.c) */
+    PKI_SLOT volatile WorksAt; /* the hot lock at which it worked last */
 } KTHREAD;
 
 extern HAL_MUTEX KiThreadLock;
@@ -278,14 +278,6 @@ VOID KiUnwatchInbox(PKPCR Pcr);
 BOOLEAN KiInboxFilled(PKPCR Pcr);
 /* Begins to fetch the DPC that was posted last. */
 VOID KiFetchInbox(PKPCR Pcr);
-/* The slot (dpcslot.c): a DPC is in it. */
-BOOLEAN KiSlotFilled(PKPCR Pcr);
-/* For an idle thread that spins, while it owns the processor and nothing is queued. */
-VOID KiOpenSlot(PKPCR Pcr);
-/* For the owner and the idle thread: no DPC comes any more. One that is in it stays. */
-VOID KiCloseSlot(PKPCR Pcr);
-/* For the owner: the same, but one that is in it goes to the list. */
-VOID KiQueueSlot(PKPCR Pcr);
 /* Moves what came by the inbox to the list. DpcLock held. */
 VOID KiEmptyInbox(PKPCR Pcr, PKDPC_DATA Data);
 /* Brings DpcRequestRate up to date. DpcLock held. */

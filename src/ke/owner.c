@@ -147,9 +147,6 @@ static VOID KiFinishTake(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
     Pcr->LastOwner = Thread;
     __atomic_store_n(&Pcr->PrcbData.CurrentThread, Thread, __ATOMIC_RELAXED);
     __atomic_store_n(&Pcr->Irql, DISPATCH_LEVEL, __ATOMIC_RELAXED);
-    if (Thread != Pcr->PrcbData.IdleThread) {
-        KiQueueSlot(Pcr);
-    }
 }
 
 /* Waits a while for the resident to go below DISPATCH_LEVEL. */

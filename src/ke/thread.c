@@ -67,7 +67,10 @@ PKTHREAD KiAllocateThread(KI_THREAD_KIND Kind)
     if (KiFreeThreadListHead.Flink != &KiFreeThreadListHead || KiGrowThreads()) {
         Thread = CONTAINING_RECORD(KiFreeThreadListHead.Flink, KTHREAD, ThreadListEntry);
         KiUnlink(&Thread->ThreadListEntry);
-        *Thread = (KTHREAD){.Kind = Kind};
+        __builtin_memset(Thread, 0, offsetof(KTHREAD, RestAt));
+        __atomic_store_n(&Thread->RestAt, NULL, __ATOMIC_RELAXED);
+        __atomic_store_n(&Thread->WorksAt, NULL, __ATOMIC_RELAXED);
+        Thread->Kind = (UCHAR)Kind;
         KiLink(&KiThreadListHead, &Thread->ThreadListEntry);
     }
     HalReleaseMutex(&KiThreadLock);

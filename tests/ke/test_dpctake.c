@@ -1,5 +1,10 @@
 /*
- * test_dpctake.c - KeRemoveQueueDpc against an owner that takes DPCs off its list without the lock (src/ke/dpcqueue.c).
+ * test_dpctake.c - an owner that takes DPCs off its list without the lock and without a barrier (src/ke/dpcqueue.c),
+ * against KeRemoveQueueDpc and against KeInsertQueueDpc of a DPC that is queued.
+ *
+ * Told that a DPC is queued, an inserter may rely on its routine to see what was stored before. It stores a number and
+ * inserts, again and again; a number that the routine has not seen once the processor is idle is lost.
+ * KPRCB_EXPECT_LOST_STORE=1 is for a library built with KPRCB_BREAK_FENCE, as below.
  *
  * DPCs are inserted in batches; while their processor runs them, another thread takes some back. Each insert is one run
  * or one removal, and none both.
@@ -13,7 +18,7 @@
 #include <unistd.h>
 
 #include "dpctest.h"
-#include "hal.h"
+#include "ki.h"
 
 #define TARGET 1
 #define BATCH 24
@@ -117,6 +122,76 @@ static ULONG RunBatches(ULONG Flags, ULONG Batches)
     return Wrong;
 }
 
+/* --- inserts of a queued DPC --- */
+
+#define STORES 300000
+#define SANITIZED_STORES 20000
+#define EXPECTED_STORES 2000000
+
+static DECLSPEC_ALIGN(KPRCB_CACHE_LINE) ULONG volatile Stored;
+static DECLSPEC_ALIGN(KPRCB_CACHE_LINE) ULONG volatile Seen;
+
+static VOID SeeRoutine(PKDPC Dpc, PVOID Context, PVOID Argument1, PVOID Argument2)
+{
+    UNREFERENCED_PARAMETER(Dpc);
+    UNREFERENCED_PARAMETER(Context);
+    UNREFERENCED_PARAMETER(Argument1);
+    UNREFERENCED_PARAMETER(Argument2);
+    __atomic_store_n(&Seen, __atomic_load_n(&Stored, __ATOMIC_RELAXED), __ATOMIC_RELEASE);
+    WriteLines(3);
+}
+
+/* Keeps the processor's drain going, so that the one under test is taken in the middle of it. */
+static VOID FillRoutine(PKDPC Dpc, PVOID Context, PVOID Argument1, PVOID Argument2)
+{
+    UNREFERENCED_PARAMETER(Dpc);
+    UNREFERENCED_PARAMETER(Context);
+    UNREFERENCED_PARAMETER(Argument1);
+    UNREFERENCED_PARAMETER(Argument2);
+    WriteLines(4);
+}
+
+/* The first store that was lost, or 0. */
+static ULONG StoreAndInsert(ULONG Flags, ULONG Stores)
+{
+    ULONG Random = 271828;
+    KDPC Dpc, Fill[4];
+
+    StartAttached(2, Flags);
+    KeInitializeDpc(&Dpc, SeeRoutine, NULL);
+    KeSetTargetProcessorDpc(&Dpc, TARGET);
+    for (ULONG Index = 0; Index < ARRAYSIZE(Fill); Index += 1) {
+        KeInitializeDpc(&Fill[Index], FillRoutine, NULL);
+        KeSetTargetProcessorDpc(&Fill[Index], TARGET);
+    }
+    Stored = Seen = 0;
+    for (ULONG Store = 1; Store <= Stores; Store += 1) {
+        KeInsertQueueDpc(&Fill[Store % ARRAYSIZE(Fill)], NULL, NULL);
+        KeInsertQueueDpc(&Dpc, NULL, NULL);
+        for (ULONG Pause = NextRandom(&Random) % 8; Pause != 0; Pause -= 1) {
+            HalPause();
+        }
+        WriteLines(5);
+        __atomic_store_n(&Stored, Store, __ATOMIC_RELAXED);
+        KeInsertQueueDpc(&Dpc, NULL, NULL);
+        if (Store % 8 == 0 || getenv("KPRCB_EXPECT_LOST_STORE") != NULL) {
+            while (__atomic_load_n(&Seen, __ATOMIC_ACQUIRE) != Store) {
+                if (KiDpcsIdle(KiProcessor(TARGET)) && __atomic_load_n(&Seen, __ATOMIC_ACQUIRE) != Store) {
+                    return Store;
+                }
+            }
+        }
+    }
+    StopMachine();
+    return 0;
+}
+
+static void a_queued_dpc_sees_what_was_stored_before_the_insert(void **State)
+{
+    UNREFERENCED_PARAMETER(State);
+    assert_int_equal(StoreAndInsert(MachineFlags, TEST_SANITIZED ? SANITIZED_STORES : STORES), 0);
+}
+
 static void Noticed(int Signal)
 {
     UNREFERENCED_PARAMETER(Signal);
@@ -131,11 +206,18 @@ static void each_insert_is_run_or_removed(void **State)
 
 int main(void)
 {
-    const struct CMUnitTest Tests[] = {cmocka_unit_test(each_insert_is_run_or_removed)};
+    const struct CMUnitTest Tests[] = {
+        cmocka_unit_test(each_insert_is_run_or_removed),
+        cmocka_unit_test(a_queued_dpc_sees_what_was_stored_before_the_insert),
+    };
+    BOOLEAN ExpectLostStore = getenv("KPRCB_EXPECT_LOST_STORE") != NULL;
 
-    if (getenv("KPRCB_EXPECT_DOUBLE_TAKE") != NULL) {
+    if (getenv("KPRCB_EXPECT_DOUBLE_TAKE") != NULL || ExpectLostStore) {
         if (HalInitializeProcessors() < 2 || !HalInitializeBarrier()) {
             return 77;
+        }
+        if (ExpectLostStore) {
+            _exit(StoreAndInsert(0, EXPECTED_STORES) != 0 ? 0 : 1);
         }
         signal(SIGALRM, Noticed);
         alarm(GUARD);

@@ -9,7 +9,7 @@
  * Who writes a member once the machine runs, as prcb.h groups them. Sender: of a packet, which its targets count
  * down.
  */
-typedef enum _WRITER { Start, Owner, Locked, Sender, Remote, Inbox, Slot, Resident, Taker } WRITER;
+typedef enum _WRITER { Start, Owner, Locked, Sender, Remote, Inbox, Resident, Taker } WRITER;
 
 typedef struct _PLACE {
     const char *Name;
@@ -31,7 +31,6 @@ static const PLACE Places[] = {
     PCR(ResidentIrql, Resident),
     PCR(Request, Remote),
     PCR(DpcInbox, Inbox),
-    PCR(DpcSlot, Slot),
     PCR(Owner, Taker),
     PCR(Resident, Taker),
     PCR(LastOwner, Taker),
