@@ -8,6 +8,7 @@
 #define PROCESSORS 2
 #define QUOTA (TEST_SANITIZED ? 3000 : 30000)
 #define FLUSHES 100
+#define FIGHTS 3
 #define AFTERWARDS 1000
 
 typedef struct _FIGHT {
@@ -83,14 +84,17 @@ static void EndFight(FIGHT *Fight, pthread_t *Threads)
     assert_true(KeTestSpinLock(&Fight->Lock));
 }
 
+/* Several fights: the threads of one take the memory of those of the one before, which others may still tell to rest. */
 static void EveryThreadGetsOn(BOOLEAN Queued)
 {
     FIGHT Fight;
     pthread_t Threads[THREADS];
 
     StartMachine(PROCESSORS, 0);
-    StartFight(&Fight, Threads, Queued, THREADS);
-    EndFight(&Fight, Threads);
+    for (ULONG Round = 0; Round < FIGHTS; Round += 1) {
+        StartFight(&Fight, Threads, Queued, THREADS);
+        EndFight(&Fight, Threads);
+    }
     StopMachine();
 }
 

@@ -199,6 +199,42 @@ static void a_stop_while_dpcs_queue_each_other(void **State)
     }
 }
 
+/* The poster relied on the idle thread, which watches; then the owner empties the inbox for a DPC that has time. */
+static void *PostHigh(void *Context)
+{
+    KeSetSystemAffinityThreadEx(4);
+    KeInsertQueueDpc(Context, NULL, NULL);
+    KprcbDetachThread();
+    return NULL;
+}
+
+static void a_patient_insert_finds_an_urgent_post(void **State)
+{
+    KDPC Urgent, Patient;
+    PKPCR Pcr;
+
+    UNREFERENCED_PARAMETER(State);
+    Begin(3);
+    Pcr = KiProcessor(1);
+    Pcr->PrcbData.MinimumDpcRate = 0; /* so that the patient one is left for later */
+    Prepare(&Urgent, Count, 1, HighImportance);
+    KeInitializeDpc(&Patient, Count, (PVOID)&Ran);
+    KeSetImportanceDpc(&Patient, LowImportance);
+    KeInsertQueueDpc(&Urgent, NULL, NULL); /* starts the idle thread */
+    AwaitCount(&Ran, 1);
+    KeSetSystemAffinityThreadEx(2);
+    while ((__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & KPCR_REQUEST_PARKED) == 0) {
+        sched_yield();
+    }
+    KiWatchInbox(Pcr); /* the idle thread sleeps, so nobody looks */
+    JoinThread(StartThread(PostHigh, &Urgent));
+    assert_int_equal(Ran, 1);
+    KeInsertQueueDpc(&Patient, NULL, NULL);
+    assert_int_equal(Ran, 3);
+    KiUnwatchInbox(Pcr);
+    StopMachine();
+}
+
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
@@ -206,6 +242,7 @@ int main(void)
         cmocka_unit_test(a_bug_check_on_a_watching_idle_thread),
         cmocka_unit_test(a_routine_that_lowers_with_work_pending),
         cmocka_unit_test(a_bug_check_in_a_routine_that_has_lowered),
+        cmocka_unit_test(a_patient_insert_finds_an_urgent_post),
         cmocka_unit_test(a_stop_while_dpcs_queue_each_other),
     };
 
