@@ -11,9 +11,9 @@
  * For each hot lock (a slot, by its address) one thread works, the worker. A thread that comes to rest takes the next
  * turn that nobody has taken, sleeps until then, and becomes the worker. Nobody wakes it: whoever did would be running,
  * as would the worker, and a host puts a thread that wakes while every CPU is busy behind one of them for a tick. The
- * new worker tells the one before, which rests when it lowers, or after its next wait for a lock. A thread that finds
- * its processor owned by a worker rests too: it would take the worker's time otherwise, and the two would wake each
- * other for each lock.
+ * new worker tells the one before, which rests when it lowers, or after its next wait for a lock. A thread that works
+ * there too, by turns, and finds its processor owned by the worker rests as well: the two would wake each other for each
+ * lock. Who has not been at the lock lately, and whose processor it is too, does not rest.
  *
  * A heuristic: nothing rests on it. Every sleep is bounded, slots may be shared by locks, and a thread that is told to
  * rest may have left the lock for good.
@@ -36,6 +36,7 @@
 #define KI_HOT_PART 3  /* a lock is hot for a thread that spends one part in so many of its time waiting for it */
 #define KI_TURN 100000 /* ns that a worker works alone */
 #define KI_LONGEST_REST 50000000 /* ns */
+#define KI_LATELY 10000000       /* ns */
 
 typedef struct _KI_SLOT {
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) PKTHREAD volatile Worker;
@@ -136,10 +137,16 @@ static VOID KiRestIn(PKTHREAD Thread, PKI_SLOT Slot)
     KiSleepUntil(KiTakeTurn(Slot));
     __atomic_fetch_sub(&KiSleepers, 1, __ATOMIC_RELAXED);
     __atomic_store_n(&Thread->WorksAt, Slot, __ATOMIC_RELAXED);
+    Thread->FirstWait = HalMonotonicTime();
     Before = __atomic_exchange_n(&Slot->Worker, Thread, __ATOMIC_RELAXED);
     if (Before != NULL && Before != Thread) {
         __atomic_store_n(&Before->RestAt, Slot, __ATOMIC_RELAXED);
     }
+}
+
+static BOOLEAN KiWorkedLately(PKTHREAD Thread)
+{
+    return HalMonotonicTime() - Thread->FirstWait < KI_LATELY;
 }
 
 VOID KiRestIfDue(KPRCB_THREAD_BLOCK *Block)
@@ -147,7 +154,7 @@ VOID KiRestIfDue(KPRCB_THREAD_BLOCK *Block)
     PKTHREAD Thread = Block->Thread;
     PKI_SLOT Slot = __atomic_exchange_n(&Thread->RestAt, NULL, __ATOMIC_RELAXED);
 
-    if (Slot != NULL && __atomic_load_n(&Slot->Worker, __ATOMIC_RELAXED) != Thread) {
+    if (Slot != NULL && __atomic_load_n(&Slot->Worker, __ATOMIC_RELAXED) != Thread && KiWorkedLately(Thread)) {
         KiRestIn(Thread, Slot);
     }
 }
@@ -156,7 +163,8 @@ BOOLEAN KiRestForProcessor(PKTHREAD Thread, PKTHREAD Owner)
 {
     PKI_SLOT Slot = Owner != NULL ? __atomic_load_n(&Owner->WorksAt, __ATOMIC_RELAXED) : NULL;
 
-    if (Slot == NULL || __atomic_load_n(&Slot->Worker, __ATOMIC_RELAXED) != Owner) {
+    if (Slot == NULL || __atomic_load_n(&Slot->Worker, __ATOMIC_RELAXED) != Owner ||
+        __atomic_load_n(&Thread->WorksAt, __ATOMIC_RELAXED) != Slot || !KiWorkedLately(Thread)) {
         return FALSE;
     }
     KiRestIn(Thread, Slot);
