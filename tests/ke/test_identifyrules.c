@@ -95,6 +95,8 @@ typedef struct {
     const char *Vendor;
     ULONG Highest, Signature, Ecx, Edx;
     ULONG AmdSvm; /* edx of leaf 0x8000000A */
+    ULONG Ebx;
+    ULONG Extended; /* eax of leaf 0x80000000; 0: 0x8000000A */
 } MADE_UP;
 
 static BOOLEAN ReadMadeUp(PVOID Context, ULONG Leaf, ULONG Subleaf, PHAL_CPUID Registers)
@@ -111,7 +113,7 @@ static BOOLEAN ReadMadeUp(PVOID Context, ULONG Leaf, ULONG Subleaf, PHAL_CPUID R
         memcpy(&Registers->Ecx, MadeUp->Vendor + 8, 4);
         return TRUE;
     case 1:
-        *Registers = (HAL_CPUID){.Eax = MadeUp->Signature, .Ecx = MadeUp->Ecx, .Edx = MadeUp->Edx};
+        *Registers = (HAL_CPUID){.Eax = MadeUp->Signature, .Ebx = MadeUp->Ebx, .Ecx = MadeUp->Ecx, .Edx = MadeUp->Edx};
         return TRUE;
     case 6:
         *Registers = (HAL_CPUID){.Eax = 0x2000, .Ecx = 2};
@@ -120,7 +122,7 @@ static BOOLEAN ReadMadeUp(PVOID Context, ULONG Leaf, ULONG Subleaf, PHAL_CPUID R
         Registers->Ebx = 0x00800080;
         return TRUE;
     case 0x80000000:
-        Registers->Eax = 0x8000000A;
+        Registers->Eax = MadeUp->Extended != 0 ? MadeUp->Extended : 0x8000000A;
         return TRUE;
     case 0x8000000A:
         Registers->Edx = MadeUp->AmdSvm;
@@ -238,6 +240,24 @@ static void TestFlagsOfAmdAndOthersAreTakenStepByStep(void **State)
     assert_true(MadeUpFeatures("4.0-early", "GenuineIntel", 0x517, 0x80) == 0);
 }
 
+static void TestAnyOfThreeFlagsTells40OfCr4(void **State)
+{
+    static const char *const Vendors[] = {"GenuineIntel", "CyrixInstead", "AuthenticAMD"};
+
+    (void)State;
+    for (ULONG Index = 0; Index < ARRAYSIZE(Vendors); Index++) {
+        BOOLEAN Amd = Index == 2;
+
+        assert_true(MadeUpFeatures("4.0-early", Vendors[Index], 0x513, 0x0002) == (KF_V86_VIS | KF_CR4));
+        assert_true(MadeUpFeatures("4.0-early", Vendors[Index], 0x513, 0x0008) == (Amd ? 0 : KF_LARGE_PAGE | KF_CR4));
+        assert_true(MadeUpFeatures("4.0-early", Vendors[Index], 0x513, 0x2000) == (Amd ? 0 : KF_GLOBAL_PAGE | KF_CR4));
+        assert_true(MadeUpFeatures("4.0-sp4", Vendors[Index], 0x513, 0x0002) == (KF_V86_VIS | KF_CR4));
+        assert_true(MadeUpFeatures("4.0-sp4", Vendors[Index], 0x513, 0x0008) == (KF_LARGE_PAGE | KF_CR4));
+        assert_true(MadeUpFeatures("4.0-sp4", Vendors[Index], 0x513, 0x2000) == (KF_GLOBAL_PAGE | KF_CR4));
+    }
+    assert_true(MadeUpFeatures("4.0-late", "CentaurHauls", 0x541, 0x200A) == 0);
+}
+
 static void TestHiddenCmpxchg8bIsFoundByVersion(void **State)
 {
     (void)State;
@@ -304,6 +324,34 @@ static void TestLeavesSixAndSevenAreReadByVersionAndVendor(void **State)
     assert_true((IdentifyMadeUp("10.0", Intel).FeatureBits & Bits) == 0);
 }
 
+static void TestLogicalProcessorsCountOnlyWithHtt(void **State)
+{
+    MADE_UP MadeUp = {.Vendor = "GenuineIntel", .Highest = 1, .Signature = 0xF29, .Ebx = 0x00020000};
+
+    (void)State;
+    assert_int_equal(IdentifyMadeUp("5.1-late", MadeUp).LogicalProcessorsPerPhysicalProcessor, 1);
+    MadeUp.Edx = 0x10000000;
+    assert_int_equal(IdentifyMadeUp("5.1-late", MadeUp).LogicalProcessorsPerPhysicalProcessor, 2);
+    assert_int_equal(IdentifyMadeUp("5.0", MadeUp).LogicalProcessorsPerPhysicalProcessor, 1);
+    MadeUp.Ebx = 0;
+    assert_int_equal(IdentifyMadeUp("5.1-late", MadeUp).LogicalProcessorsPerPhysicalProcessor, 1);
+}
+
+static void TestTheMaximumOfTheExtendedLeavesMustBePlausible(void **State)
+{
+    MADE_UP MadeUp = {.Vendor = "AuthenticAMD", .Highest = 1, .Signature = 0x00100F42, .AmdSvm = 1};
+
+    (void)State;
+    MadeUp.Extended = 0x800000FF;
+    assert_true((IdentifyMadeUp("2004", MadeUp).FeatureBits & KI_FEATURE_SLAT) != 0);
+    MadeUp.Extended = 0x80000100;
+    assert_true((IdentifyMadeUp("2004", MadeUp).FeatureBits & KI_FEATURE_SLAT) == 0);
+    MadeUp.Extended = 0x80000009;
+    assert_true((IdentifyMadeUp("2004", MadeUp).FeatureBits & KI_FEATURE_SLAT) == 0);
+    MadeUp.Extended = 0x0000000B;
+    assert_true((IdentifyMadeUp("2004", MadeUp).FeatureBits & KI_FEATURE_SLAT) == 0);
+}
+
 /* --- names --- */
 
 static void TestEveryFeatureHasANameOfItsVersion(void **State)
@@ -316,7 +364,8 @@ static void TestEveryFeatureHasANameOfItsVersion(void **State)
     assert_string_equal(KiFeatureName(KiFindIdentifyRules("2004"), KI_FEATURE_AMD), "amd");
     assert_null(KiFeatureName(KiFindIdentifyRules("3.10"), KF_RDTSC));
     for (ULONG Index = 0; Index < KiIdentifyRulesCount; Index++) {
-        MADE_UP MadeUp = {"AuthenticAMD", 3, 0x591, 0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF};
+        MADE_UP MadeUp = {
+            .Vendor = "AuthenticAMD", .Highest = 3, .Signature = 0x591, .Ecx = ~0U, .Edx = ~0U, .AmdSvm = ~0U};
 
         for (ULONG Vendor = 0; Vendor < 2; Vendor++) {
             ULONGLONG Bits = IdentifyMadeUp(Labels[Index], MadeUp).FeatureBits;
@@ -341,11 +390,14 @@ int main(void)
         cmocka_unit_test(TestTheFamilyIsThreeBitsBeforeSp6),
         cmocka_unit_test(TestSixTakesTheExtendedModelByVendorAndServicePack),
         cmocka_unit_test(TestFlagsOfAmdAndOthersAreTakenStepByStep),
+        cmocka_unit_test(TestAnyOfThreeFlagsTells40OfCr4),
         cmocka_unit_test(TestHiddenCmpxchg8bIsFoundByVersion),
         cmocka_unit_test(TestK6MtrrIsForModelEightSteppingEightToModelNine),
         cmocka_unit_test(TestBitsThatChangedTheirMeaning),
         cmocka_unit_test(TestNestedPagingIsFoundForAmdFrom62),
         cmocka_unit_test(TestLeavesSixAndSevenAreReadByVersionAndVendor),
+        cmocka_unit_test(TestLogicalProcessorsCountOnlyWithHtt),
+        cmocka_unit_test(TestTheMaximumOfTheExtendedLeavesMustBePlausible),
         cmocka_unit_test(TestEveryFeatureHasANameOfItsVersion),
     };
 
