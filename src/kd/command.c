@@ -6,7 +6,10 @@
 #include <getopt.h>
 #include <string.h>
 
-static const KD_COMMAND *const KdCommands[] = {&KdTourCommand, &KdPrcbCommand};
+static const KD_COMMAND *const KdCommands[] = {&KdTourCommand, &KdPrcbCommand, &KdCpuidCommand};
+
+/* Long options without a letter. */
+enum { KdOptionDump = 256, KdOptionProcessor, KdOptionAs, KdOptionList };
 
 BOOLEAN KdParseNumber(const char *Text, ULONG Maximum, PULONG Number)
 {
@@ -47,6 +50,8 @@ static void KdPrintUsage(FILE *Stream)
             "\nOptions:\n"
             "  -p, --processors=N   logical processors of the machine, 1 to %d, however many CPUs the host has\n"
             "  -j, --json           print JSON\n"
+            "      --dump=FILE, --processor=NAME, --as=VERSION, --list\n"
+            "                       for cpuid: 'kprcb help cpuid' tells\n"
             "  -h, --help           print this\n"
             "  -V, --version        print the version\n"
             "\nThe environment sets the rest of the machine: KPRCB_PROCESSORS, KPRCB_GROUP_SIZE, KPRCB_FLAGS,\n"
@@ -86,6 +91,10 @@ static BOOLEAN KdParseOptions(int Count, char **Arguments, KD_OPTIONS *Options, 
     static const struct option Long[] = {
         {"processors", required_argument, NULL, 'p'},
         {"json", no_argument, NULL, 'j'},
+        {"dump", required_argument, NULL, KdOptionDump},
+        {"processor", required_argument, NULL, KdOptionProcessor},
+        {"as", required_argument, NULL, KdOptionAs},
+        {"list", no_argument, NULL, KdOptionList},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
         {NULL, 0, NULL, 0},
@@ -104,6 +113,18 @@ static BOOLEAN KdParseOptions(int Count, char **Arguments, KD_OPTIONS *Options, 
             break;
         case 'j':
             Options->Json = TRUE;
+            break;
+        case KdOptionDump:
+            Options->Dump = optarg;
+            break;
+        case KdOptionProcessor:
+            Options->Processor = optarg;
+            break;
+        case KdOptionAs:
+            Options->Version = optarg;
+            break;
+        case KdOptionList:
+            Options->List = TRUE;
             break;
         case 'h':
             *Help = TRUE;
@@ -147,6 +168,11 @@ int KdRun(int Count, char **Arguments)
     Command = KdFindCommand(Arguments[0]);
     if (Command == NULL) {
         KdComplain("there is no command '%s'; 'kprcb help' lists them", Arguments[0]);
+        return KD_USAGE;
+    }
+    if (Command != &KdCpuidCommand &&
+        (Options.Dump != NULL || Options.Processor != NULL || Options.Version != NULL || Options.List)) {
+        KdComplain("%s: --dump, --processor, --as and --list are for cpuid", Command->Name);
         return KD_USAGE;
     }
     return Command->Routine(&Options, Count - 1, Arguments + 1);

@@ -2,7 +2,7 @@
  * kd.h - the door of src/kd: the `kprcb` command and what its subcommands share.
  *
  * The command is an ordinary client of the library: it sees a machine through the public headers only, from threads
- * that hop onto the processor that they look at.
+ * that hop onto the processor that they look at. Only cpuid.c looks behind them, at the identification.
  */
 #ifndef KD_H
 #define KD_H
@@ -23,6 +23,11 @@
 typedef struct _KD_OPTIONS {
     ULONG Processors; /* 0: not given */
     BOOLEAN Json;
+    /* For cpuid only. */
+    const char *Dump;
+    const char *Processor;
+    const char *Version;
+    BOOLEAN List;
 } KD_OPTIONS;
 
 typedef struct _KD_COMMAND {
@@ -40,8 +45,9 @@ BOOLEAN KdParseNumber(const char *Text, ULONG Maximum, PULONG Number);
 
 /* --- one file a command --- */
 
-extern const KD_COMMAND KdTourCommand; /* tour.c */
-extern const KD_COMMAND KdPrcbCommand; /* prcb.c */
+extern const KD_COMMAND KdTourCommand;  /* tour.c */
+extern const KD_COMMAND KdPrcbCommand;  /* prcb.c */
+extern const KD_COMMAND KdCpuidCommand; /* cpuid.c */
 
 /* --- machine.c: starting a machine and hopping over its processors --- */
 

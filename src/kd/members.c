@@ -57,8 +57,8 @@ static void KdExplainFeatures(ULONGLONG Value, ULONG Element, char *Text, size_t
         {0x00008000ULL, "AMDK6MTRR"},    {0x00010000ULL, "XMMI64"},      {0x00020000ULL, "DTS"},
         {0x00040000ULL, "clfsh"},        {0x00080000ULL, "sse3"},        {0x00100000ULL, "amd"},
         {0x00200000ULL, "acnt2"},        {0x00800000ULL, "intel"},       {0x01000000ULL, "smep"},
-        {0x02000000ULL, "rdrand"},       {0x20000000ULL, "NX_BIT"},      {0x100000000ULL, "rdtscp"},
-        {0x200000000ULL, "clflushopt"},  {0x400000000ULL, "hdc"},
+        {0x02000000ULL, "rdrand"},       {0x04000000ULL, "slat"},        {0x20000000ULL, "NX_BIT"},
+        {0x100000000ULL, "rdtscp"},      {0x200000000ULL, "clflushopt"}, {0x400000000ULL, "hdc"},
     };
 
     (void)Element;

@@ -1,22 +1,28 @@
 /*
  * identify.c - identification of a processor by cpuid, as NT's 32-bit kernel does it, into the KPRCB.
  *
- * Emulates the rules of the newest version (Windows 10 version 2004). Rules of other versions are more tables of
- * KI_IDENTIFY_RULES; the procedure stays one.
+ * Emulates what all versions have in common; where they differ, a value of KI_IDENTIFY_RULES tells (identifyrules.c).
+ * A processor of the library goes by the rules of the newest version.
  *
  * Deviations:
  *   UpdateSignature is zero: NT reads model-specific register 0x8B, which a process cannot.
- *   Feature bits that NT reads from model-specific registers (0x04000000, 0x08000000) or that are not known in public
- *   (0x00400000) stay clear.
  *   A CPU that hides CMPXCHG8B until a model-specific register is written (Transmeta, Centaur) counts as NT
- *   counts it after having written the register.
+ *   counts it after having written the register. A maximum leaf that firmware has lowered to 3 stays lowered, though NT
+ *   raises it again from 6.0 on.
  *   CoresPerPhysicalProcessor of AMD counts what leaf 0x80000008 counts, which since family 0x17 is threads. The
  *   field there that tells the width of the APIC id's core part is not used: it grew beyond the number of processors.
- *   A number of cores beyond 128 is 128, the largest power of two that the member holds.
+ *   A number of cores beyond 128 is 128, the largest power of two that the member holds, and 255 in versions that do
+ *   not round.
+ *   LogicalProcessorsPerCore is computed alike in all versions that have it; how NT does it is not public.
+ *   A CPU whose cpuid has no leaf 1 is an 80486 (4, 3, 0) to versions that ask for that leaf: of the older
+ *   processors that NT tells apart by their defects, it is the one without. A CPU that has cpuid is no 80386.
+ *   Versions that take leaf 1 for granted find nothing if it is missing nonetheless.
+ *   A CPU without usable cpuid has no feature bits, WORKING_PTE included.
+ *   identifyrules.c has those of single versions.
  *
  * Nothing here is shared between threads: a processor identifies itself while it starts.
  *
- * Test: tests/ke/test_identify.c.
+ * Test: tests/ke/test_identify.c, tests/ke/test_identifyrules.c.
  */
 #include "identify.h"
 
@@ -24,10 +30,6 @@
 #define LEAF1_EBX_LOGICAL(Ebx) (((Ebx) >> 16) & 0xFF)
 #define LEAF1_EBX_CLFLUSH(Ebx) (((Ebx) >> 8) & 0xFF)
 #define LEAF1_EDX_HTT 0x10000000
-#define LEAF1_EDX_CX8 0x00000100
-#define LEAF1_EDX_SEP 0x00000800
-
-#define ANY_VENDOR 0
 
 static const struct {
     char String[13];
@@ -37,53 +39,18 @@ static const struct {
     {"GenuineTMx86", CPU_TRANSMETA}, {"CentaurHauls", CPU_VIA}, {"RiseRiseRise", CPU_RISE},
 };
 
-static const KI_FEATURE_RULE KiNewestFeatures[] = {
-    {KF_V86_VIS, KiWordLeaf1Edx, 0x00000002, ANY_VENDOR},
-    {KF_RDTSC, KiWordLeaf1Edx, 0x00000010, ANY_VENDOR},
-    {KF_CR4, KiWordLeaf1Edx, 0x00000002 | 0x00000008 | 0x00002000, ANY_VENDOR},
-    {KF_CMOV, KiWordLeaf1Edx, 0x00008000, ANY_VENDOR},
-    {KF_GLOBAL_PAGE, KiWordLeaf1Edx, 0x00002000, ANY_VENDOR},
-    {KF_LARGE_PAGE, KiWordLeaf1Edx, 0x00000008, ANY_VENDOR},
-    {KF_MTRR, KiWordLeaf1Edx, 0x00001000, ANY_VENDOR},
-    {KF_CMPXCHG8B, KiWordLeaf1Edx, LEAF1_EDX_CX8, ANY_VENDOR},
-    {KF_MMX, KiWordLeaf1Edx, 0x00800000, ANY_VENDOR},
-    {KF_PAT, KiWordLeaf1Edx, 0x00010000, ANY_VENDOR},
-    {KF_FXSR, KiWordLeaf1Edx, 0x01000000, ANY_VENDOR},
-    {KF_FAST_SYSCALL, KiWordLeaf1Edx, LEAF1_EDX_SEP, ANY_VENDOR},
-    {KF_XMMI, KiWordLeaf1Edx, 0x02000000, ANY_VENDOR},
-    {KF_XMMI64, KiWordLeaf1Edx, 0x04000000, ANY_VENDOR},
-    {KF_DTS, KiWordLeaf1Edx, 0x00200000, ANY_VENDOR},
-    {KI_FEATURE_CLFSH, KiWordLeaf1Edx, 0x00080000, ANY_VENDOR},
-    {KI_FEATURE_SSE3, KiWordLeaf1Ecx, 0x00000001, ANY_VENDOR},
-    {KI_FEATURE_RDRAND, KiWordLeaf1Ecx, 0x40000000, ANY_VENDOR},
-    {KI_FEATURE_ACNT2, KiWordLeaf6Ecx, 0x00000002, KI_VENDOR(CPU_INTEL)},
-    {KI_FEATURE_HDC, KiWordLeaf6Eax, 0x00002000, KI_VENDOR(CPU_INTEL)},
-    {KI_FEATURE_SMEP, KiWordLeaf7Ebx, 0x00000080, KI_VENDOR(CPU_INTEL) | KI_VENDOR(CPU_AMD)},
-    {KI_FEATURE_CLFLUSHOPT, KiWordLeaf7Ebx, 0x00800000, KI_VENDOR(CPU_INTEL)},
-    {KF_3DNOW, KiWordExtended1Edx, 0x80000000, KI_VENDOR(CPU_AMD)},
-    {KF_NX_BIT, KiWordExtended1Edx, 0x00100000, ANY_VENDOR},
-    {KI_FEATURE_RDTSCP, KiWordExtended1Edx, 0x08000000, ANY_VENDOR},
-};
-
-const KI_IDENTIFY_RULES KiNewestIdentifyRules = {
-    .Version = "2004",
-    .FamilyMask = 0xF,
-    .ExtendedFamily = TRUE,
-    .ExtendedModel = TRUE,
-    .ExtendedModelVendors = KI_VENDOR(CPU_INTEL) | KI_VENDOR(CPU_VIA),
-    .HighestLeaf = 0xFFFFFFFF,
-    .Cores = TRUE,
-    .RoundCores = TRUE,
-    .Features = KiNewestFeatures,
-    .FeatureCount = ARRAYSIZE(KiNewestFeatures),
-};
-
-/* One processor's cpuid, with the two limits that tell which leaves may be asked for. */
+/*
+ * One processor's cpuid, with the two limits that tell which leaves may be asked for; and what the rules make of who it
+ * is. Not every version keeps the vendor in the KPRCB.
+ */
 typedef struct _KI_CPUID {
     KI_CPUID_SOURCE *Source;
     PVOID Context;
     ULONG Highest;
     ULONG HighestExtended;
+    UCHAR Vendor;
+    ULONG Family;
+    ULONG Step; /* model and stepping as one number */
 } KI_CPUID, *PKI_CPUID;
 
 /* Zeros for a leaf beyond the limits: CPUs answer those with the data of another leaf. */
@@ -99,38 +66,50 @@ static BOOLEAN KiReadLeaf(PKI_CPUID Cpuid, ULONG Leaf, PHAL_CPUID Registers)
     return TRUE;
 }
 
-static VOID KiStoreVendor(PKPRCB Prcb, const HAL_CPUID *Leaf0)
+static VOID KiStoreVendor(PKPRCB Prcb, PKI_CPUID Cpuid, const HAL_CPUID *Leaf0, const KI_IDENTIFY_RULES *Rules)
 {
     const ULONG Words[3] = {Leaf0->Ebx, Leaf0->Edx, Leaf0->Ecx};
+    UCHAR String[12];
 
     for (ULONG Index = 0; Index < 12; Index++) {
-        Prcb->VendorString[Index] = (UCHAR)(Words[Index / 4] >> (8 * (Index % 4)));
+        String[Index] = (UCHAR)(Words[Index / 4] >> (8 * (Index % 4)));
     }
-    Prcb->CpuVendor = CPU_UNKNOWN;
+    Cpuid->Vendor = CPU_UNKNOWN;
     for (ULONG Index = 0; Index < ARRAYSIZE(KiVendors); Index++) {
-        if (__builtin_memcmp(Prcb->VendorString, KiVendors[Index].String, 12) == 0) {
-            Prcb->CpuVendor = KiVendors[Index].Vendor;
+        if ((Rules->Vendors & KI_VENDOR(KiVendors[Index].Vendor)) != 0 &&
+            __builtin_memcmp(String, KiVendors[Index].String, sizeof(String)) == 0) {
+            Cpuid->Vendor = KiVendors[Index].Vendor;
         }
+    }
+    if ((Rules->Members & KI_MEMBER_VENDOR_STRING) != 0) {
+        __builtin_memcpy(Prcb->VendorString, String, sizeof(String));
+    }
+    if ((Rules->Members & KI_MEMBER_CPU_VENDOR) != 0) {
+        Prcb->CpuVendor = Cpuid->Vendor;
     }
 }
 
-static VOID KiStoreSignature(PKPRCB Prcb, ULONG Eax, const KI_IDENTIFY_RULES *Rules)
+static VOID KiStoreSignature(PKPRCB Prcb, PKI_CPUID Cpuid, ULONG Eax, const KI_IDENTIFY_RULES *Rules)
 {
     ULONG Family = (Eax >> 8) & Rules->FamilyMask;
     ULONG Model = (Eax >> 4) & 0xF;
 
     if (Rules->ExtendedModel &&
-        (Family == 15 || (Family == 6 && (Rules->ExtendedModelVendors & KI_VENDOR(Prcb->CpuVendor)) != 0))) {
+        (Family == 15 || (Family == 6 && (Rules->ExtendedModelVendors & KI_VENDOR(Cpuid->Vendor)) != 0))) {
         Model |= (Eax >> 12) & 0xF0;
     }
     if (Rules->ExtendedFamily && Family == 15) {
         Family += (Eax >> 20) & 0xFF;
     }
-    Prcb->ProcessorSignature = Eax;
+    Cpuid->Family = Family;
+    Cpuid->Step = Model << 8 | (Eax & 0xF);
     Prcb->CpuID = 1;
     Prcb->CpuType = (CHAR)Family;
     Prcb->CpuModel = (UCHAR)Model;
     Prcb->CpuStepping = Eax & 0xF;
+    if ((Rules->Members & KI_MEMBER_PROCESSOR_SIGNATURE) != 0) {
+        Prcb->ProcessorSignature = Eax;
+    }
 }
 
 static ULONG KiRoundUpToPowerOfTwo(ULONG Number)
@@ -147,82 +126,62 @@ static VOID KiStoreTopology(PKPRCB Prcb, PKI_CPUID Cpuid, const HAL_CPUID *Leaf1
 {
     HAL_CPUID Registers;
     ULONG Cores = 1;
+    ULONG Most = Rules->RoundCores ? 128 : 255;
     ULONG Logical = 1;
 
-    if (Rules->Cores) {
-        if (Prcb->CpuVendor != CPU_AMD) {
-            if (KiReadLeaf(Cpuid, 4, &Registers)) {
-                Cores = (Registers.Eax >> 26) + 1;
-            }
-        } else if (KiReadLeaf(Cpuid, 0x80000008, &Registers)) {
-            Cores = (Registers.Ecx & 0xFF) + 1;
-        }
-        if (Rules->RoundCores) {
-            Cores = KiRoundUpToPowerOfTwo(Cores);
-        }
-        Cores = Cores > 128 ? 128 : Cores;
-    }
     if ((Leaf1->Edx & LEAF1_EDX_HTT) != 0 && LEAF1_EBX_LOGICAL(Leaf1->Ebx) != 0) {
         Logical = LEAF1_EBX_LOGICAL(Leaf1->Ebx);
     }
+    if ((Rules->Members & KI_MEMBER_LOGICAL_PROCESSORS) != 0) {
+        Prcb->LogicalProcessorsPerPhysicalProcessor = (UCHAR)Logical;
+    }
+    if ((Rules->Members & KI_MEMBER_CORES) == 0) {
+        return;
+    }
+    if (Cpuid->Vendor != CPU_AMD) {
+        if (KiReadLeaf(Cpuid, 4, &Registers)) {
+            Cores = (Registers.Eax >> 26) + 1;
+        }
+    } else if (KiReadLeaf(Cpuid, 0x80000008, &Registers)) {
+        Cores = (Registers.Ecx & 0xFF) + 1;
+    }
+    if (Rules->RoundCores) {
+        Cores = KiRoundUpToPowerOfTwo(Cores);
+    }
+    Cores = Cores > Most ? Most : Cores;
     Prcb->CoresPerPhysicalProcessor = (UCHAR)Cores;
-    Prcb->LogicalProcessorsPerPhysicalProcessor = (UCHAR)Logical;
     Prcb->LogicalProcessorsPerCore = (UCHAR)(KiRoundUpToPowerOfTwo(Logical) / Cores);
     if (Prcb->LogicalProcessorsPerCore == 0) {
         Prcb->LogicalProcessorsPerCore = 1;
     }
 }
 
-/* The flags of leaf 1 edx as NT takes them: without those it distrusts, with those it can switch on. */
-static ULONG KiTrustedFlags(PKPRCB Prcb, ULONG Edx)
+static BOOLEAN KiIsAmong(ULONG Vendors, PKI_CPUID Cpuid)
 {
-    ULONG Family = (UCHAR)Prcb->CpuType;
-    ULONG ModelStepping = Prcb->CpuModel << 8 | Prcb->CpuStepping;
-
-    switch (Prcb->CpuVendor) {
-    case CPU_INTEL:
-        if (Family < 6 || (Family == 6 && ModelStepping < 0x0303)) {
-            Edx &= ~(ULONG)LEAF1_EDX_SEP;
-        }
-        break;
-    case CPU_AMD:
-        if (Family < 5) {
-            Edx &= ~(ULONG)(0x00000008 | 0x00002000 | 0x00008000);
-        }
-        break;
-    case CPU_TRANSMETA:
-        if (Family >= 5 && ModelStepping >= 0x0402) {
-            Edx |= LEAF1_EDX_CX8;
-        }
-        break;
-    case CPU_VIA:
-        if (Family >= 5) {
-            Edx |= LEAF1_EDX_CX8;
-        }
-        break;
-    case CPU_RISE:
-        Edx |= LEAF1_EDX_CX8;
-        break;
-    default:
-        break;
-    }
-    return Edx;
+    return Vendors == KI_ANY_VENDOR || (Vendors & KI_VENDOR(Cpuid->Vendor)) != 0;
 }
 
-/* The early steppings of the P6 family for which NT flushes translation buffers synchronously. */
-static BOOLEAN KiNeedsSynchronousFlush(PKPRCB Prcb)
+static ULONGLONG KiApplySteps(ULONGLONG Bits, PKI_CPUID Cpuid, const KI_STEP_RULE *const *Lists)
 {
-    return Prcb->CpuVendor == CPU_INTEL && Prcb->CpuType == 6 &&
-           ((Prcb->CpuModel == 1 && Prcb->CpuStepping <= 9) || (Prcb->CpuModel == 3 && Prcb->CpuStepping <= 4));
+    for (; *Lists != NULL; Lists++) {
+        for (const KI_STEP_RULE *Rule = *Lists; (Rule->Clear | Rule->Set) != 0; Rule++) {
+            if (KiIsAmong(Rule->Vendors, Cpuid) && Cpuid->Family >= Rule->FirstFamily &&
+                Cpuid->Family <= Rule->LastFamily && Cpuid->Step >= Rule->FirstStep && Cpuid->Step <= Rule->LastStep) {
+                Bits = (Bits & ~Rule->Clear) | Rule->Set;
+            }
+        }
+    }
+    return Bits;
 }
 
 static VOID KiStoreFeatures(PKPRCB Prcb, PKI_CPUID Cpuid, const HAL_CPUID *Leaf1, const KI_IDENTIFY_RULES *Rules)
 {
     ULONG Words[KiWordMaximum] = {0};
+    ULONGLONG Bits = 0;
     HAL_CPUID Registers;
 
     Words[KiWordLeaf1Ecx] = Leaf1->Ecx;
-    Words[KiWordLeaf1Edx] = KiTrustedFlags(Prcb, Leaf1->Edx);
+    Words[KiWordLeaf1Edx] = (ULONG)KiApplySteps(Leaf1->Edx, Cpuid, Rules->Flags);
     KiReadLeaf(Cpuid, 6, &Registers);
     Words[KiWordLeaf6Eax] = Registers.Eax;
     Words[KiWordLeaf6Ecx] = Registers.Ecx;
@@ -230,24 +189,17 @@ static VOID KiStoreFeatures(PKPRCB Prcb, PKI_CPUID Cpuid, const HAL_CPUID *Leaf1
     Words[KiWordLeaf7Ebx] = Registers.Ebx;
     KiReadLeaf(Cpuid, 0x80000001, &Registers);
     Words[KiWordExtended1Edx] = Registers.Edx;
+    KiReadLeaf(Cpuid, 0x8000000A, &Registers);
+    Words[KiWordExtendedAEdx] = Registers.Edx;
 
-    for (ULONG Index = 0; Index < Rules->FeatureCount; Index++) {
-        const KI_FEATURE_RULE *Feature = &Rules->Features[Index];
-
-        if ((Words[Feature->Word] & Feature->Mask) != 0 &&
-            (Feature->Vendors == ANY_VENDOR || (Feature->Vendors & KI_VENDOR(Prcb->CpuVendor)) != 0)) {
-            Prcb->FeatureBits |= Feature->FeatureBit;
+    for (ULONG List = 0; Rules->Features[List] != NULL; List++) {
+        for (const KI_FEATURE_RULE *Rule = Rules->Features[List]; Rule->FeatureBit != 0; Rule++) {
+            if ((Words[Rule->Word] & Rule->Mask) != 0 && KiIsAmong(Rule->Vendors, Cpuid)) {
+                Bits |= Rule->FeatureBit;
+            }
         }
     }
-    if (!KiNeedsSynchronousFlush(Prcb)) {
-        Prcb->FeatureBits |= KF_WORKING_PTE;
-    }
-    if (Prcb->CpuVendor == CPU_INTEL) {
-        Prcb->FeatureBits |= KI_FEATURE_INTEL;
-    }
-    if (Prcb->CpuVendor == CPU_AMD && (UCHAR)Prcb->CpuType >= 5) {
-        Prcb->FeatureBits |= KI_FEATURE_AMD;
-    }
+    Prcb->FeatureBits = KiApplySteps(Bits, Cpuid, Rules->Steps);
 }
 
 VOID KiIdentifyProcessorAs(PKPRCB Prcb, KI_CPUID_SOURCE *Source, PVOID Context, const KI_IDENTIFY_RULES *Rules)
@@ -274,15 +226,28 @@ VOID KiIdentifyProcessorAs(PKPRCB Prcb, KI_CPUID_SOURCE *Source, PVOID Context, 
     if (!KiReadLeaf(&Cpuid, 0, &Leaf0)) {
         return;
     }
-    KiStoreVendor(Prcb, &Leaf0);
-    Cpuid.Highest = Leaf0.Eax;
-    if (Leaf0.Eax > Rules->HighestLeaf || !KiReadLeaf(&Cpuid, 1, &Leaf1)) {
+    if (Leaf0.Eax > Rules->HighestLeaf) {
+        Prcb->CpuType = 5;
         return;
     }
-    KiStoreSignature(Prcb, Leaf1.Eax, Rules);
-    Prcb->CFlushSize = 8 * LEAF1_EBX_CLFLUSH(Leaf1.Ebx);
-    Prcb->InitialApicId = LEAF1_EBX_APIC_ID(Leaf1.Ebx);
-    if ((Prcb->CpuVendor != CPU_AMD || (UCHAR)Prcb->CpuType >= 5) && KiReadLeaf(&Cpuid, 0x80000000, &Extended0) &&
+    if (Leaf0.Eax < Rules->LowestLeaf) {
+        Prcb->CpuType = 4;
+        Prcb->CpuModel = 3;
+        return;
+    }
+    KiStoreVendor(Prcb, &Cpuid, &Leaf0, Rules);
+    Cpuid.Highest = Leaf0.Eax != 0 ? Leaf0.Eax : 1;
+    if (!KiReadLeaf(&Cpuid, 1, &Leaf1)) {
+        return;
+    }
+    KiStoreSignature(Prcb, &Cpuid, Leaf1.Eax, Rules);
+    if ((Rules->Members & KI_MEMBER_CFLUSH_SIZE) != 0) {
+        Prcb->CFlushSize = 8 * LEAF1_EBX_CLFLUSH(Leaf1.Ebx);
+    }
+    if ((Rules->Members & KI_MEMBER_INITIAL_APIC_ID) != 0) {
+        Prcb->InitialApicId = LEAF1_EBX_APIC_ID(Leaf1.Ebx);
+    }
+    if ((Cpuid.Vendor != CPU_AMD || Cpuid.Family >= 5) && KiReadLeaf(&Cpuid, 0x80000000, &Extended0) &&
         Extended0.Eax > 0x80000000 && Extended0.Eax <= 0x800000FF) {
         Cpuid.HighestExtended = Extended0.Eax;
     }
@@ -292,7 +257,7 @@ VOID KiIdentifyProcessorAs(PKPRCB Prcb, KI_CPUID_SOURCE *Source, PVOID Context, 
 
 VOID KiIdentifyProcessor(PKPRCB Prcb, KI_CPUID_SOURCE *Source, PVOID Context)
 {
-    KiIdentifyProcessorAs(Prcb, Source, Context, &KiNewestIdentifyRules);
+    KiIdentifyProcessorAs(Prcb, Source, Context, &KiIdentifyRules[KiIdentifyRulesCount - 1]);
 }
 
 static BOOLEAN KiHostCpuid(PVOID Context, ULONG Leaf, ULONG Subleaf, PHAL_CPUID Registers)

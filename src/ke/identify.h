@@ -33,13 +33,16 @@ typedef BOOLEAN KI_CPUID_SOURCE(PVOID Context, ULONG Leaf, ULONG Subleaf, PHAL_C
 #define KF_NX_BIT 0x20000000ULL
 
 /* Bits whose names are not public. */
+#define KI_FEATURE_HTT 0x00040000ULL /* version 5.1 only */
 #define KI_FEATURE_CLFSH 0x00040000ULL
 #define KI_FEATURE_SSE3 0x00080000ULL
+#define KI_FEATURE_CHANNELS 0x00100000ULL /* version 6.0 only */
 #define KI_FEATURE_AMD 0x00100000ULL
 #define KI_FEATURE_ACNT2 0x00200000ULL
 #define KI_FEATURE_INTEL 0x00800000ULL
 #define KI_FEATURE_SMEP 0x01000000ULL
 #define KI_FEATURE_RDRAND 0x02000000ULL
+#define KI_FEATURE_SLAT 0x04000000ULL
 #define KI_FEATURE_RDTSCP 0x100000000ULL
 #define KI_FEATURE_CLFLUSHOPT 0x200000000ULL
 #define KI_FEATURE_HDC 0x400000000ULL
@@ -52,37 +55,76 @@ typedef enum _KI_FEATURE_WORD {
     KiWordLeaf6Ecx,
     KiWordLeaf7Ebx,
     KiWordExtended1Edx,
+    KiWordExtendedAEdx,
     KiWordMaximum
 } KI_FEATURE_WORD;
 
-/* FeatureBit is set if one of the bits of Mask is, and the vendor is among Vendors. */
+#define KI_VENDOR(Vendor) (1U << (Vendor))
+#define KI_ANY_VENDOR 0
+
+/* FeatureBit is set if one of the bits of Mask is, and the vendor is among Vendors. A list ends with FeatureBit 0. */
 typedef struct _KI_FEATURE_RULE {
+    const char *Name; /* capital letters: Microsoft's, without KF_ */
     ULONGLONG FeatureBit;
     KI_FEATURE_WORD Word;
     ULONG Mask;
-    ULONG Vendors; /* KI_VENDOR() bits; 0: any */
+    ULONG Vendors; /* KI_VENDOR() bits */
 } KI_FEATURE_RULE;
 
-#define KI_VENDOR(Vendor) (1U << (Vendor))
-
 /*
- * How one version of NT reads cpuid. A version is a table of these values and, where bits differ, its list of
- * features.
+ * For a processor of Vendors whose family is from FirstFamily to LastFamily and whose model and stepping, taken as one
+ * number, are from FirstStep to LastStep: bits that are cleared, and bits that are set. A list ends with both zero.
  */
+typedef struct _KI_STEP_RULE {
+    const char *Name; /* of the feature bit in Set; NULL if it has one already */
+    ULONG Vendors;
+    ULONG FirstFamily, LastFamily;
+    ULONG FirstStep, LastStep;
+    ULONGLONG Clear, Set;
+} KI_STEP_RULE;
+
+/* Members that not every version's KPRCB has. */
+#define KI_MEMBER_VENDOR_STRING 0x0001
+#define KI_MEMBER_FEATURE_BITS 0x0002
+#define KI_MEMBER_UPDATE_SIGNATURE 0x0004
+#define KI_MEMBER_INITIAL_APIC_ID 0x0008
+#define KI_MEMBER_LOGICAL_PROCESSORS 0x0010
+#define KI_MEMBER_CPU_VENDOR 0x0020
+#define KI_MEMBER_CFLUSH_SIZE 0x0040
+#define KI_MEMBER_CORES 0x0080
+#define KI_MEMBER_PROCESSOR_SIGNATURE 0x0100
+
+#define KI_RULE_LISTS 9
+
+/* How one version of NT reads cpuid. */
 typedef struct _KI_IDENTIFY_RULES {
     const char *Version;
-    ULONG FamilyMask;           /* of leaf 1 eax, after shifting out model and stepping */
-    BOOLEAN ExtendedFamily;     /* family 15 takes bits 20-27 */
-    BOOLEAN ExtendedModel;      /* family 15 takes bits 16-19 */
-    ULONG ExtendedModelVendors; /* whose family 6 does so too */
-    ULONG HighestLeaf;          /* the CPU counts as having cpuid only if leaf 0 tells at most this */
-    BOOLEAN Cores;              /* CoresPerPhysicalProcessor is looked for */
-    BOOLEAN RoundCores;         /* up to a power of two */
-    const KI_FEATURE_RULE *Features;
-    ULONG FeatureCount;
+    ULONG Members;                            /* KI_MEMBER bits: the others stay as on a CPU without cpuid */
+    ULONG Vendors;                            /* KI_VENDOR() bits of the vendor strings that it knows */
+    ULONG LowestLeaf;                         /* cpuid is usable only if leaf 0 tells of this leaf ... */
+    ULONG HighestLeaf;                        /* ... and of none above this one */
+    ULONG FamilyMask;                         /* of leaf 1 eax, after shifting out model and stepping */
+    BOOLEAN ExtendedFamily;                   /* family 15 takes bits 20-27 */
+    BOOLEAN ExtendedModel;                    /* family 15 takes bits 16-19 */
+    ULONG ExtendedModelVendors;               /* whose family 6 does so too */
+    BOOLEAN RoundCores;                       /* CoresPerPhysicalProcessor goes up to a power of two */
+    const KI_STEP_RULE *Flags[KI_RULE_LISTS]; /* what it makes of leaf 1 edx before it reads features; ends with NULL */
+    const KI_FEATURE_RULE *Features[KI_RULE_LISTS];
+    const KI_STEP_RULE *Steps[KI_RULE_LISTS]; /* feature bits by vendor, family, model and stepping */
 } KI_IDENTIFY_RULES;
 
-extern const KI_IDENTIFY_RULES KiNewestIdentifyRules;
+/* --- identifyrules.c --- */
+
+/* Oldest first. */
+extern const KI_IDENTIFY_RULES KiIdentifyRules[];
+extern const ULONG KiIdentifyRulesCount;
+
+/* By the label of the version, such as "5.1-late". NULL: there is no such version. */
+const KI_IDENTIFY_RULES *KiFindIdentifyRules(const char *Version);
+/* The name of a single feature bit in that version. NULL: it has none. */
+const char *KiFeatureName(const KI_IDENTIFY_RULES *Rules, ULONGLONG FeatureBit);
+
+/* --- identify.c --- */
 
 /*
  * Fills CpuType, CpuID, CpuStep, CFlushSize, CoresPerPhysicalProcessor, LogicalProcessorsPerCore,

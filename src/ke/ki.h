@@ -12,6 +12,7 @@
 #include <kprcb/kprcb.h>
 
 #include "hal.h"
+#include "identify.h"
 
 #define KI_URGENT (KPCR_REQUEST_DISPATCH | KPCR_REQUEST_IPI)
 #define KI_PENDING (KI_URGENT | KPCR_REQUEST_LAZY)

@@ -6,7 +6,6 @@
  *
  * Tests: tests/ke/test_machine.c.
  */
-#include "identify.h"
 #include "ki.h"
 
 #define KI_IDLE_STACK (256 * 1024)

@@ -6,7 +6,6 @@
  *
  * Tests: tests/ke/test_processor.c.
  */
-#include "identify.h"
 #include "ki.h"
 
 #define KI_MAXIMUM_DPC_QUEUE_DEPTH 4

@@ -1,95 +1,9 @@
 /*
- * test_identify.c - src/ke/identify.c against cpuid dumps of 120 real processors and against broken ones.
+ * test_identify.c - src/ke/identify.c by the newest version's rules, on cpuid of real processors and of broken ones.
  *
- * tests/data/cpuid/README.md tells where the dumps come from and how the expected values were worked out. The folder
- * is found beside this source file, or by the environment variable KPRCB_TEST_DATA (the folder tests/data).
+ * tests/data/cpuid/README.md tells where the dumps come from. test_identifyrules.c compares them all.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "identify.h"
-
-#define MAXIMUM_LEAVES 4096
-
-typedef struct {
-    char Processor[64];
-    ULONG Leaf, Subleaf;
-    HAL_CPUID Registers;
-} LEAF;
-
-typedef struct {
-    const char *Processor;
-    ULONG LeafLimit; /* only the first so many leaves of the dump are there */
-    ULONG Asked;     /* leaves that the dump does not have */
-} DUMP;
-
-static LEAF Leaves[MAXIMUM_LEAVES];
-static ULONG LeafCount;
-
-static FILE *OpenData(const char *Name)
-{
-    char Path[4096];
-    const char *Folder = getenv("KPRCB_TEST_DATA");
-    const char *End = strstr(__FILE__, "tests/ke/");
-    FILE *File;
-
-    if (Folder != NULL) {
-        snprintf(Path, sizeof(Path), "%s/cpuid/%s", Folder, Name);
-    } else {
-        assert_non_null(End);
-        snprintf(Path, sizeof(Path), "%.*stests/data/cpuid/%s", (int)(End - __FILE__), __FILE__, Name);
-    }
-    File = fopen(Path, "r");
-    if (File == NULL) {
-        fail_msg("cannot open %s", Path);
-    }
-    return File;
-}
-
-static int LoadDumps(void **State)
-{
-    FILE *File = OpenData("dumps.tsv");
-    char Line[256];
-    unsigned Word[6];
-
-    (void)State;
-    assert_non_null(fgets(Line, sizeof(Line), File));
-    while (fgets(Line, sizeof(Line), File) != NULL) {
-        LEAF *Leaf = &Leaves[LeafCount];
-
-        assert_true(LeafCount < MAXIMUM_LEAVES);
-        assert_int_equal(sscanf(Line, "%63[^\t]\t%x\t%x\t%x\t%x\t%x\t%x", Leaf->Processor, &Word[0], &Word[1], &Word[2],
-                                &Word[3], &Word[4], &Word[5]),
-                         7);
-        Leaf->Leaf = Word[0];
-        Leaf->Subleaf = Word[1];
-        Leaf->Registers = (HAL_CPUID){Word[2], Word[3], Word[4], Word[5]};
-        LeafCount++;
-    }
-    fclose(File);
-    return LeafCount > 2000 ? 0 : -1;
-}
-
-static BOOLEAN ReadDump(PVOID Context, ULONG Leaf, ULONG Subleaf, PHAL_CPUID Registers)
-{
-    DUMP *Dump = Context;
-    ULONG Seen = 0;
-
-    for (ULONG Index = 0; Index < LeafCount; Index++) {
-        if (strcmp(Leaves[Index].Processor, Dump->Processor) == 0 && Seen++ < Dump->LeafLimit &&
-            Leaves[Index].Leaf == Leaf && Leaves[Index].Subleaf == Subleaf) {
-            *Registers = Leaves[Index].Registers;
-            return TRUE;
-        }
-    }
-    Dump->Asked++;
-    return FALSE;
-}
+#include "support/cpuiddata.h"
 
 /* Everything is overwritten: what stays 0xA5 was forgotten. */
 static void Identify(PKPRCB Prcb, const char *Processor, ULONG LeafLimit)
@@ -98,69 +12,6 @@ static void Identify(PKPRCB Prcb, const char *Processor, ULONG LeafLimit)
 
     memset(Prcb, 0xA5, sizeof(*Prcb));
     KiIdentifyProcessor(Prcb, ReadDump, &Dump);
-}
-
-static const char *VendorName(UCHAR Vendor)
-{
-    switch (Vendor) {
-    case CPU_INTEL:
-        return "CPU_INTEL";
-    case CPU_AMD:
-        return "CPU_AMD";
-    case CPU_CYRIX:
-        return "CPU_CYRIX";
-    case CPU_TRANSMETA:
-        return "CPU_TRANSMETA";
-    case CPU_VIA:
-        return "CPU_VIA";
-    case CPU_RISE:
-        return "CPU_RISE";
-    case CPU_UNKNOWN:
-        return "CPU_UNKNOWN";
-    default:
-        return "?";
-    }
-}
-
-static void TestEveryDumpGivesTheExpectedMembers(void **State)
-{
-    FILE *File = OpenData("expected.tsv");
-    char Line[512];
-    ULONG Processors = 0;
-    ULONG Wrong = 0;
-    KPRCB Prcb;
-
-    (void)State;
-    assert_non_null(fgets(Line, sizeof(Line), File));
-    while (fgets(Line, sizeof(Line), File) != NULL) {
-        char Actual[512];
-        char Vendor[13];
-        char Name[64];
-
-        Line[strcspn(Line, "\n")] = 0;
-        assert_int_equal(sscanf(Line, "%63[^\t]", Name), 1);
-        Identify(&Prcb, Name, MAXIMUM_LEAVES);
-        memcpy(Vendor, Prcb.VendorString, sizeof(Vendor));
-        assert_int_equal(Vendor[12], 0);
-        for (char *Blank = Vendor; (Blank = strchr(Blank, ' ')) != NULL;) {
-            *Blank = '~';
-        }
-        snprintf(Actual, sizeof(Actual), "%s\t%s\t%s\t%u\t%u\t%u\t%u\t%u\t%u\t%u\t%u\t%08X\t%llX", Name, Vendor,
-                 VendorName(Prcb.CpuVendor), (UCHAR)Prcb.CpuType, Prcb.CpuModel, Prcb.CpuStepping,
-                 (unsigned)Prcb.CFlushSize, Prcb.CoresPerPhysicalProcessor, Prcb.LogicalProcessorsPerPhysicalProcessor,
-                 Prcb.LogicalProcessorsPerCore, Prcb.InitialApicId, (unsigned)Prcb.ProcessorSignature,
-                 (unsigned long long)Prcb.FeatureBits);
-        if (strcmp(Actual, Line) != 0) {
-            print_error("expected %s\n     got %s\n", Line, Actual);
-            Wrong++;
-        }
-        assert_int_equal(Prcb.CpuID, 1);
-        assert_true(Prcb.UpdateSignature.QuadPart == 0);
-        Processors++;
-    }
-    fclose(File);
-    assert_int_equal(Processors, 120);
-    assert_int_equal(Wrong, 0);
 }
 
 /* Rules with an edge, each worked out by hand from the dump's words. */
@@ -394,7 +245,6 @@ static void TestTheHostIsIdentified(void **State)
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
-        cmocka_unit_test(TestEveryDumpGivesTheExpectedMembers),
         cmocka_unit_test(TestFamilySixTakesTheExtendedModelFromIntelAndCentaurOnly),
         cmocka_unit_test(TestFamilyFifteenAddsTheExtendedFamily),
         cmocka_unit_test(TestCoresComeFromLeafFourOrAmdsLeafAndAreRoundedUp),
