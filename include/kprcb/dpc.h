@@ -78,14 +78,15 @@ KPRCB_API NTSTATUS KeSetTargetProcessorDpcEx(PRKDPC Dpc, PPROCESSOR_NUMBER ProcN
 
 /*
  * KeInsertQueueDpc (WDK: same). TRUE: queued now. FALSE: it was queued already and nothing changed, its arguments
- * included. Below DISPATCH_LEVEL a DPC for the current processor has run when the call returns, unless of low
- * importance. Any IRQL.
+ * included; the run that is due sees all that the caller has stored before. Below DISPATCH_LEVEL a DPC for the current
+ * processor has run when the call returns, unless of low importance. Any IRQL.
  */
 KPRCB_API BOOLEAN KeInsertQueueDpc(PRKDPC Dpc, PVOID SystemArgument1, PVOID SystemArgument2);
 
 /*
  * KeRemoveQueueDpc (WDK: same). TRUE: it was queued, is so no longer, and its routine will not run for that insert.
- * FALSE: it was not queued; its routine may be running. Any IRQL.
+ * FALSE: it was not queued; its routine may be running. To take a DPC from another processor that runs its DPCs at that
+ * time costs a barrier over all threads. Any IRQL.
  */
 KPRCB_API BOOLEAN KeRemoveQueueDpc(PRKDPC Dpc);
 
