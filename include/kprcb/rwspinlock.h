@@ -40,6 +40,8 @@ KPRCB_API VOID ExfAwaitSpinLockExclusive(PEX_SPIN_LOCK SpinLock);
 /*
  * ExAcquireSpinLockShared (WDK: same). Raises to DISPATCH_LEVEL and acquires as a reader; waits while a writer owns the
  * lock or waits for it. IRQL <= DISPATCH_LEVEL. Returns the level before the call.
+ *
+ * Recorded first: what is stored after the first locked operation is waited for by the second.
  */
 FORCEINLINE KIRQL ExAcquireSpinLockShared(PEX_SPIN_LOCK SpinLock)
 {
@@ -48,10 +50,10 @@ FORCEINLINE KIRQL ExAcquireSpinLockShared(PEX_SPIN_LOCK SpinLock)
     if (__builtin_expect(!KprcbRaiseForLock(&OldIrql), 0)) {
         return ExfAcquireSpinLockShared(SpinLock);
     }
-    if (__builtin_expect((ULONG)__atomic_fetch_add(SpinLock, KPRCB_RW_READER, __ATOMIC_ACQUIRE) < KPRCB_RW_WAITER, 1)) {
-        KprcbRecordLock(KPRCB_HELD_SHARED(SpinLock));
-    } else {
-        KprcbThread.Irql = DISPATCH_LEVEL;
+    KprcbRecordLock(KPRCB_HELD_SHARED(SpinLock));
+    if (__builtin_expect((ULONG)__atomic_fetch_add(SpinLock, KPRCB_RW_READER, __ATOMIC_ACQUIRE) >= KPRCB_RW_WAITER,
+                         0)) {
+        KprcbUnrecordLock();
         ExfAwaitSpinLockShared(SpinLock);
     }
     return OldIrql;
@@ -81,11 +83,10 @@ FORCEINLINE KIRQL ExAcquireSpinLockExclusive(PEX_SPIN_LOCK SpinLock)
     if (__builtin_expect(!KprcbRaiseForLock(&OldIrql), 0)) {
         return ExfAcquireSpinLockExclusive(SpinLock);
     }
+    KprcbRecordLock(KPRCB_HELD_EXCLUSIVE(SpinLock));
     if (__builtin_expect(
-            __atomic_compare_exchange_n(SpinLock, &Free, KPRCB_RW_OWNED, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED), 1)) {
-        KprcbRecordLock(KPRCB_HELD_EXCLUSIVE(SpinLock));
-    } else {
-        KprcbThread.Irql = DISPATCH_LEVEL;
+            !__atomic_compare_exchange_n(SpinLock, &Free, KPRCB_RW_OWNED, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED), 0)) {
+        KprcbUnrecordLock();
         ExfAwaitSpinLockExclusive(SpinLock);
     }
     return OldIrql;

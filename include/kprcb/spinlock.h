@@ -34,8 +34,8 @@ KPRCB_API VOID KfEndLock(PVOID Held, KIRQL OldIrql);
 /*
  * What the inline halves of all locks share. KprcbRaiseForLock: TRUE if the thread is a biased resident that holds no
  * lock; it owns its processor then, and KprcbThread.Irql does not say so yet, so no interrupt is served.
- * KprcbRecordLock: says so, and that the lock is held. KprcbEndLock: the lock is free or somebody else's; forgets it
- * and lowers.
+ * KprcbRecordLock: says so, and that the lock is held. KprcbUnrecordLock: that it is not, after all. KprcbEndLock: the
+ * lock is free or somebody else's; forgets it and lowers.
  */
 FORCEINLINE BOOLEAN KprcbRaiseForLock(PKIRQL OldIrql)
 {
@@ -61,6 +61,12 @@ FORCEINLINE VOID KprcbRecordLock(PVOID Held)
 {
     __atomic_store_n(&KprcbThread.Held[0], Held, __ATOMIC_RELAXED);
     __atomic_store_n(&KprcbThread.IrqlAndHeldCount, KPRCB_ONE_LOCK_AT_DISPATCH, __ATOMIC_RELAXED);
+}
+
+FORCEINLINE VOID KprcbUnrecordLock(VOID)
+{
+    __atomic_store_n(&KprcbThread.Held[0], NULL, __ATOMIC_RELAXED);
+    __atomic_store_n(&KprcbThread.IrqlAndHeldCount, DISPATCH_LEVEL, __ATOMIC_RELAXED);
 }
 
 FORCEINLINE VOID KprcbEndLock(PVOID Held, KIRQL OldIrql)
