@@ -22,7 +22,7 @@
 
 #define TARGET 1
 #define BATCH 24
-#define BATCHES 3000
+#define BATCHES 1500
 #define SANITIZED_BATCHES 300
 #define EXPECTED_BATCHES 20000 /* enough for a wrong one to be among them */
 #define LINES 6
@@ -124,7 +124,7 @@ static ULONG RunBatches(ULONG Flags, ULONG Batches)
 
 /* --- inserts of a queued DPC --- */
 
-#define STORES 300000
+#define STORES 100000
 #define SANITIZED_STORES 20000
 #define EXPECTED_STORES 2000000
 
