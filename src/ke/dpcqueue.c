@@ -34,8 +34,9 @@
  *
  * An inserter that is told that the DPC is queued already relies on the routine to see what it stored before. So
  * between the store of NULL to DpcData and the routine there must be a full barrier: the owner executes one after each
- * take while FenceTakes is set, or without membarrier; else the inserter executes HalProcessBarrier and looks at
- * DpcData again. Such an inserter sets FenceTakes, so that the next ones need not.
+ * take while FenceTakes is set, or without membarrier; else the inserter executes HalProcessBarrier. In either case the
+ * inserter looks at DpcData again after a full barrier of its own. It sets FenceTakes, so that the next ones need not
+ * ask every thread.
  *
  * Bit 0 of a link in the inbox says that the DPC behind it goes to the head. Importance is read once, by the
  * inserter, since KeSetImportanceDpc must not affect a queued DPC.
@@ -74,10 +75,12 @@ ULONG KiInboxCount(PKPCR Pcr)
 static BOOLEAN KiConfirmQueued(PKDPC Dpc, PKDPC_DATA Data)
 {
     PKPCR Pcr = CONTAINING_RECORD(Data, KPCR, PrcbData.DpcData[DPC_NORMAL]);
-    ULONG Fence = __atomic_load_n(&Pcr->FenceTakes, __ATOMIC_SEQ_CST);
+    ULONG Fence;
 
+    HalFullBarrier();
+    Fence = __atomic_load_n(&Pcr->FenceTakes, __ATOMIC_SEQ_CST);
     if (!KiMachine.Biased || (Fence & KI_FENCE_STATE) == KI_FENCE_SET) {
-        return TRUE;
+        return __atomic_load_n(&Dpc->DpcData, __ATOMIC_SEQ_CST) == Data;
     }
     if ((Fence & KI_FENCE_STATE) == 0 && __atomic_compare_exchange_n(&Pcr->FenceTakes, &Fence, Fence + KI_FENCE_ASKED,
                                                                      FALSE, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
@@ -269,7 +272,7 @@ static VOID KiEndFences(PKPCR Pcr)
 
     if ((Fence & KI_FENCE_STATE) == KI_FENCE_SET) {
         Pcr->FencedTakes = 0;
-        (VOID) __atomic_exchange_n(&Pcr->FenceTakes, Fence - KI_FENCE_SET + KI_FENCE_TURN, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&Pcr->FenceTakes, Fence - KI_FENCE_SET + KI_FENCE_TURN, __ATOMIC_SEQ_CST);
     }
 }
 
@@ -285,7 +288,7 @@ VOID KiFenceTake(PKPCR Pcr)
         }
     }
 #ifndef KPRCB_BREAK_FENCE
-    (VOID) __atomic_exchange_n(&Pcr->DpcTaking, 0, __ATOMIC_SEQ_CST);
+    HalFullBarrier();
 #endif
 }
 
