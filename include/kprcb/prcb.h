@@ -191,7 +191,8 @@ typedef struct DECLSPEC_ALIGN(KPRCB_CACHE_LINE) _KPRCB {
  *   Request       writers: anyone, by read-modify-write. Reader: the owner on each raise and lower, the idle thread.
  *   DpcInbox      writers: anyone, by compare-exchange. Reader: whoever holds DpcLock, by exchange.
  *   TakesStopped, FenceTakes   writers: anyone, by read-modify-write. Reader: the owner.
- *   DpcTaking, FencedTakes     writer: the owner. Reader: who has raised TakesStopped.
+ *   DpcTaking     writer: the owner. Reader: who has raised TakesStopped.
+ *   FencedTakes   the owner alone.
  *   Owner         writer: whoever takes or lets go, by compare-exchange and exchange. Reader: posters.
  *   Resident, LastOwner, OwnerRun   writer: the holder of the token.
  *   Token...      writers: anyone, by read-modify-write.

@@ -227,7 +227,10 @@ static VOID KiRunDpc(KPRCB_THREAD_BLOCK *Block, PKDPC_DATA Data, PKI_DPC_CALL Ca
     }
 }
 
-/* Takes the first DPC: from the list, or from the inbox if that is empty. Locked: DpcLock has been held since DpcRoutineActive. */
+/*
+ * Takes the first DPC: from the list, or from the inbox if that is empty. *Locked: DpcLock has been held since
+ * DpcRoutineActive was set.
+ */
 static BOOLEAN KiTakeNext(KPRCB_THREAD_BLOCK *Block, PKDPC_DATA Data, BOOLEAN *Locked, PKI_DPC_CALL Call)
 {
     PKPCR Pcr = Block->Pcr;

@@ -10,8 +10,9 @@
  *
  *   word               written by                                       read by               ordering
  *   KDPC.DpcData       NULL -> queue by the inserter, compare-exchange;  inserters, KeRemove-  the claim: whoever sets it alone
- *                      -> NULL under DpcLock, once it is off the list   QueueDpc              fills and links the DPC; NULL is a
- *                                                                                             release, after the last access
+ *                      -> NULL by who takes it off the list,             QueueDpc              fills and links the DPC; NULL is a
+ *                      under DpcLock or as below                                              release, after the last access, and
+ *                                                                                             before the routine by a full barrier
  *   DpcInbox           inserters, compare-exchange (release);           holder of DpcLock     emptying is an acquire
  *                      the holder of DpcLock, AND; WATCHED: the
  *                      idle thread, OR and AND
@@ -44,7 +45,7 @@
  * Deviation: DpcQueueDepth counts a DPC from another processor once the owner has emptied the inbox; depth decisions
  * add the count in the inbox. DpcCount counts DPCs as they leave the queue.
  *
- * Tests: tests/ke/test_dpc.c, tests/stress/stress_dpc.c.
+ * Tests: tests/ke/test_dpc.c, tests/ke/test_dpctake.c, tests/stress/stress_dpc.c.
  */
 #include "dpcqueue.h"
 
