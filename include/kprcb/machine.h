@@ -32,17 +32,17 @@ typedef struct _KPRCB_CONFIG {
     ULONG GroupSize;      /* processors a group, 1 to KPRCB_GROUP_SIZE; 0: KPRCB_GROUP_SIZE */
     ULONG Flags;
     ULONG TimeIncrement; /* clock tick in 100 ns units, 1,000 to 10,000,000; 0: 10,000 (1 ms) */
-    const char *Version; /* behaviour profile; NULL: the newest */
+    const char *Version; /* what the machine behaves like, as "5.2-late"; `kprcb cpuid --list` names them; NULL: the newest */
 } KPRCB_CONFIG;
 
 /*
  * KprcbStart: creates the processors, all or none, with their threads. Config NULL: the defaults, which the
  * environment may set: KPRCB_PROCESSORS, KPRCB_GROUP_SIZE, KPRCB_FLAGS (names without the prefix, joined by commas),
- * KPRCB_TIME_INCREMENT. The calling thread is not attached.
+ * KPRCB_TIME_INCREMENT, KPRCB_VERSION. The calling thread is not attached.
  *   STATUS_SUCCESS
  *   STATUS_ALREADY_INITIALIZED     it runs
  *   STATUS_INVALID_PARAMETER       a member, or a variable of the environment, is out of range; nothing was started
- *   STATUS_NOT_SUPPORTED           Version names a profile that this library does not have
+ *   STATUS_NOT_SUPPORTED           there is no such Version; a line on stderr says so
  *   STATUS_INSUFFICIENT_RESOURCES  memory or threads; nothing was started
  */
 KPRCB_API NTSTATUS KprcbStart(const KPRCB_CONFIG *Config);

@@ -71,6 +71,11 @@ static BOOLEAN KiReadFlags(ULONG *Flags)
 
 static BOOLEAN KiReadEnvironment(KPRCB_CONFIG *Config)
 {
+    const char *Version = HalEnvironment("KPRCB_VERSION");
+
+    if (Version != NULL && *Version != '\0') {
+        Config->Version = Version;
+    }
     return KiReadNumber("KPRCB_PROCESSORS", &Config->ProcessorCount) &&
            KiReadNumber("KPRCB_GROUP_SIZE", &Config->GroupSize) &&
            KiReadNumber("KPRCB_TIME_INCREMENT", &Config->TimeIncrement) && KiReadFlags(&Config->Flags);
@@ -94,7 +99,9 @@ NTSTATUS KiReadConfig(const KPRCB_CONFIG *Config, KI_MACHINE *Machine)
         (Config->TimeIncrement < KI_MINIMUM_INCREMENT || Config->TimeIncrement > KI_MAXIMUM_INCREMENT)) {
         return STATUS_INVALID_PARAMETER;
     }
-    if (Config->Version != NULL && strcmp(Config->Version, "2004") != 0) {
+    Machine->Profile = KiFindProfile(Config->Version);
+    if (Machine->Profile == NULL) {
+        HalPrint("kprcb: there is no version %s\n", Config->Version);
         return STATUS_NOT_SUPPORTED;
     }
     Machine->HostProcessors = HalInitializeProcessors();

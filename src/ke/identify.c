@@ -266,9 +266,9 @@ static BOOLEAN KiHostCpuid(PVOID Context, ULONG Leaf, ULONG Subleaf, PHAL_CPUID 
     return HalCpuid(Leaf, Subleaf, Registers);
 }
 
-VOID KiIdentifyHost(PKPRCB Prcb)
+VOID KiIdentifyHostAs(PKPRCB Prcb, const KI_IDENTIFY_RULES *Rules)
 {
-    KiIdentifyProcessor(Prcb, KiHostCpuid, NULL);
+    KiIdentifyProcessorAs(Prcb, KiHostCpuid, NULL, Rules);
 }
 
 VOID KiCopyIdentification(PKPRCB Prcb, const KPRCB *From)

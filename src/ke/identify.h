@@ -136,8 +136,8 @@ VOID KiIdentifyProcessorAs(PKPRCB Prcb, KI_CPUID_SOURCE *Source, PVOID Context, 
 /* The same by the newest version's rules. */
 VOID KiIdentifyProcessor(PKPRCB Prcb, KI_CPUID_SOURCE *Source, PVOID Context);
 
-/* The same for the CPU that the caller runs on; the caller is pinned there. */
-VOID KiIdentifyHost(PKPRCB Prcb);
+/* The same, by any version's rules, for the CPU that the caller runs on; the caller is pinned there. */
+VOID KiIdentifyHostAs(PKPRCB Prcb, const KI_IDENTIFY_RULES *Rules);
 
 /* Copies what KiIdentifyProcessor fills, and MHz, from a processor that has been identified. */
 VOID KiCopyIdentification(PKPRCB Prcb, const KPRCB *From);

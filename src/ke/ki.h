@@ -13,6 +13,7 @@
 
 #include "hal.h"
 #include "identify.h"
+#include "profile.h"
 
 #define KI_URGENT (KPCR_REQUEST_DISPATCH | KPCR_REQUEST_IPI)
 #define KI_PENDING (KI_URGENT | KPCR_REQUEST_LAZY)
@@ -35,6 +36,7 @@ typedef struct _KI_MACHINE {
     BOOLEAN Crowded; /* processors outnumber host CPUs */
     BOOLEAN Signals; /* owners that do not poll may be interrupted */
     PKPCR Processors;
+    const KI_PROFILE *Profile;
 } KI_MACHINE;
 
 extern KI_MACHINE KiMachine;

@@ -62,7 +62,7 @@ static VOID KiIdentifyProcessors(VOID)
         if (Pinning) {
             HalPinThread(KiProcessor(Index)->HostProcessor);
         }
-        KiIdentifyHost(Prcb);
+        KiIdentifyHostAs(Prcb, KiFindIdentifyRules(KiMachine.Profile->Version));
         Prcb->MHz = HalProcessorMHz(Pinning ? KiProcessor(Index)->HostProcessor : HalCurrentProcessor());
     }
     if (Pinning) {

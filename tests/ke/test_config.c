@@ -5,12 +5,6 @@
 
 #include "ki.h"
 
-static KPRCB_CONFIG Configuration(ULONG Processors, ULONG GroupSize, ULONG Flags)
-{
-    return (KPRCB_CONFIG){
-        .Size = sizeof(KPRCB_CONFIG), .ProcessorCount = Processors, .GroupSize = GroupSize, .Flags = Flags};
-}
-
 /* --- Members --- */
 
 static void Refused(const KPRCB_CONFIG *Config, NTSTATUS Status)
@@ -23,7 +17,7 @@ static void test_members_out_of_range_are_refused(void **State)
 {
     static const ULONG BadFlags[] = {0x2, 0x8, 0x40, 0x80000000};
     static const ULONG BadIncrements[] = {1, 999, 10000001, 0xFFFFFFFF};
-    static const char *const BadVersions[] = {"", "5.2-late", "2004 ", "newest"};
+    static const char *const BadVersions[] = {"", "5.2", "2004 ", "newest"};
     KPRCB_CONFIG Config = Configuration(1, 0, 0);
 
     (void)State;

@@ -11,12 +11,6 @@
 
 #include "ki.h"
 
-static KPRCB_CONFIG Configuration(ULONG Processors, ULONG GroupSize, ULONG Flags)
-{
-    return (KPRCB_CONFIG){
-        .Size = sizeof(KPRCB_CONFIG), .ProcessorCount = Processors, .GroupSize = GroupSize, .Flags = Flags};
-}
-
 /*
  * It takes the new threads of the child of a process with threads for those of the parent ("dup thread with used
  * id").

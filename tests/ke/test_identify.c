@@ -230,7 +230,7 @@ static void TestTheHostIsIdentified(void **State)
 
     (void)State;
     memset(&Prcb, 0xA5, sizeof(Prcb));
-    KiIdentifyHost(&Prcb);
+    KiIdentifyHostAs(&Prcb, KiFindIdentifyRules("2004"));
     assert_true(Prcb.CoresPerPhysicalProcessor >= 1);
     if (!HalCpuid(0, 0, &Registers)) {
         assert_int_equal(Prcb.CpuID, 0);

@@ -8,12 +8,6 @@
 
 #include "ki.h"
 
-static KPRCB_CONFIG Configuration(ULONG Processors, ULONG GroupSize, ULONG Flags)
-{
-    return (KPRCB_CONFIG){
-        .Size = sizeof(KPRCB_CONFIG), .ProcessorCount = Processors, .GroupSize = GroupSize, .Flags = Flags};
-}
-
 /* --- Capturing what the library writes to stderr --- */
 
 static int SavedError;

@@ -30,10 +30,25 @@
 #define TEST_SANITIZED 0
 #endif
 
+static inline KPRCB_CONFIG Configuration(ULONG Processors, ULONG GroupSize, ULONG Flags)
+{
+    return (KPRCB_CONFIG){
+        .Size = sizeof(KPRCB_CONFIG), .ProcessorCount = Processors, .GroupSize = GroupSize, .Flags = Flags};
+}
+
 static inline void StartMachine(ULONG Processors, ULONG Flags)
 {
-    KPRCB_CONFIG Config = {.Size = sizeof(Config), .ProcessorCount = Processors, .Flags = Flags};
+    KPRCB_CONFIG Config = Configuration(Processors, 0, Flags);
 
+    assert_int_equal(KprcbStart(&Config), STATUS_SUCCESS);
+}
+
+/* A machine that behaves like that version of NT. */
+static inline void StartMachineAs(const char *Version, ULONG Processors, ULONG Flags)
+{
+    KPRCB_CONFIG Config = Configuration(Processors, 0, Flags);
+
+    Config.Version = Version;
     assert_int_equal(KprcbStart(&Config), STATUS_SUCCESS);
 }
 

@@ -1,0 +1,42 @@
+/*
+ * profile.c - the behaviour profiles of 3.10 to Windows 10 version 2004, as data.
+ *
+ * A label stands for the last service pack of its layout; identifyrules.c says which those are.
+ *
+ * Tests: tests/ke/test_profile.c.
+ */
+#include "profile.h"
+
+#include <string.h>
+
+#define NT_3 .IpiProtocol = KiIpiFlags, .DpcActive = KiDpcActiveStack
+#define NT_4 .IpiProtocol = KiIpiBits, .DpcActive = KiDpcActiveStack
+#define NT_52 .IpiProtocol = KiIpiBits, .DpcActive = KiDpcActiveByte, .ThreadedDpcs = TRUE
+#define NT_6 .IpiProtocol = KiIpiBits, .DpcActive = KiDpcActiveWord, .ThreadedDpcs = TRUE
+#define NT_10 .IpiProtocol = KiIpiMailbox, .DpcActive = KiDpcActiveWord, .ThreadedDpcs = TRUE
+
+const KI_PROFILE KiProfiles[] = {
+    {.Version = "3.10", NT_3},       {.Version = "3.50", NT_3},      {.Version = "3.51", NT_3},
+    {.Version = "4.0-early", NT_4},  {.Version = "4.0-sp4", NT_4},   {.Version = "4.0-late", NT_4},
+    {.Version = "5.0", NT_4},        {.Version = "5.1-early", NT_4}, {.Version = "5.1-late", NT_4},
+    {.Version = "5.2-early", NT_52}, {.Version = "5.2-late", NT_52}, {.Version = "6.0-early", NT_6},
+    {.Version = "6.0-late", NT_6},   {.Version = "6.1", NT_6},       {.Version = "6.2", NT_6},
+    {.Version = "6.3", NT_6},        {.Version = "10.0", NT_10},     {.Version = "1511", NT_10},
+    {.Version = "1607", NT_10},      {.Version = "1703", NT_10},     {.Version = "1709", NT_10},
+    {.Version = "1803", NT_10},      {.Version = "1809", NT_10},     {.Version = "1903", NT_10},
+    {.Version = "2004", NT_10},
+};
+const ULONG KiProfileCount = ARRAYSIZE(KiProfiles);
+
+const KI_PROFILE *KiFindProfile(const char *Version)
+{
+    if (Version == NULL) {
+        return &KiProfiles[ARRAYSIZE(KiProfiles) - 1];
+    }
+    for (ULONG Index = 0; Index < ARRAYSIZE(KiProfiles); Index += 1) {
+        if (strcmp(KiProfiles[Index].Version, Version) == 0) {
+            return &KiProfiles[Index];
+        }
+    }
+    return NULL;
+}
