@@ -1,12 +1,14 @@
 /*
- * machine.c - starting a machine of eight processors on whatever host this is, joining it, and stopping it.
+ * machine.c - starting a machine of eight processors on whatever host this is, joining it, adding a ninth, and
+ * stopping it.
  */
 #include <kprcb/machine.h>
 #include <stdio.h>
 
 int main(void)
 {
-    KPRCB_CONFIG Config = {.Size = sizeof(Config), .ProcessorCount = 8, .Flags = KPRCB_NO_PINNING};
+    KPRCB_CONFIG Config = {
+        .Size = sizeof(Config), .ProcessorCount = 8, .MaximumProcessorCount = 9, .Flags = KPRCB_NO_PINNING};
     NTSTATUS Status;
 
     printf("libkprcb %s\n", KprcbVersion());
@@ -19,6 +21,9 @@ int main(void)
     printf("start again:      %08X\n", (unsigned)KprcbStart(&Config));
     printf("join processor 7: %08X\n", (unsigned)KprcbAttachThread(7));
     printf("join processor 8: %08X\n", (unsigned)KprcbAttachThread(8));
+    printf("add processor 8:  %08X\n", (unsigned)KprcbAddProcessor(NULL));
+    printf("join processor 8: %08X\n", (unsigned)KprcbAttachThread(8));
+    printf("add processor 9:  %08X\n", (unsigned)KprcbAddProcessor(NULL));
     printf("leave:            %08X\n", (unsigned)KprcbDetachThread());
 
     Status = KprcbStop();

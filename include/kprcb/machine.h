@@ -27,18 +27,20 @@ extern "C" {
 #define KPRCB_VALID_FLAGS (KPRCB_NO_PINNING | KPRCB_FREE_BUILD | KPRCB_NO_SIGNALS | KPRCB_NO_MEMBARRIER)
 
 typedef struct _KPRCB_CONFIG {
-    ULONG Size;           /* sizeof(KPRCB_CONFIG) */
+    ULONG Size;           /* sizeof(KPRCB_CONFIG), of this library or an older or newer one */
     ULONG ProcessorCount; /* 0: one for each host CPU that the process may use */
     ULONG GroupSize;      /* processors a group, 1 to KPRCB_GROUP_SIZE; 0: KPRCB_GROUP_SIZE */
     ULONG Flags;
     ULONG TimeIncrement; /* clock tick in 100 ns units, 1,000 to 10,000,000; 0: 10,000 (1 ms) */
     const char *Version; /* what the machine behaves like, as "5.2-late"; `kprcb cpuid --list` names them; NULL: the newest */
+    ULONG MaximumProcessorCount; /* how many there may become by KprcbAddProcessor; 0: ProcessorCount */
 } KPRCB_CONFIG;
 
 /*
  * KprcbStart: creates the processors, all or none, with their threads. Config NULL: the defaults, which the
- * environment may set: KPRCB_PROCESSORS, KPRCB_GROUP_SIZE, KPRCB_FLAGS (names without the prefix, joined by commas),
- * KPRCB_TIME_INCREMENT, KPRCB_VERSION. The calling thread is not attached.
+ * environment may set: KPRCB_PROCESSORS, KPRCB_MAXIMUM_PROCESSORS, KPRCB_GROUP_SIZE, KPRCB_FLAGS (names without the
+ * prefix, joined by commas), KPRCB_TIME_INCREMENT, KPRCB_VERSION. The calling thread is not attached. Members beyond a
+ * smaller Size count as 0; with a larger one, what this library does not know must be 0.
  *   STATUS_SUCCESS
  *   STATUS_ALREADY_INITIALIZED     it runs
  *   STATUS_INVALID_PARAMETER       a member, or a variable of the environment, is out of range; nothing was started
@@ -46,6 +48,19 @@ typedef struct _KPRCB_CONFIG {
  *   STATUS_INSUFFICIENT_RESOURCES  memory or threads; nothing was started
  */
 KPRCB_API NTSTATUS KprcbStart(const KPRCB_CONFIG *Config);
+
+/*
+ * KprcbAddProcessor: creates the next processor with its threads and makes it active, as hardware does on NT that plugs
+ * one in; its number goes to *Number unless that is NULL. On return the counts, the masks of groups and every query
+ * include it. Whoever may run on any processor of its group may run on it from then on; a mask that somebody has set
+ * does not gain it. It becomes active between two KeIpiGenericCalls, never during one. There is no way to take it away.
+ * Starts the machine, if it does not run, and attaches the calling thread. PASSIVE_LEVEL.
+ *   STATUS_SUCCESS
+ *   STATUS_QUOTA_EXCEEDED          MaximumProcessorCount processors are active
+ *   STATUS_INSUFFICIENT_RESOURCES  memory or threads; nothing has changed
+ *   STATUS_INVALID_DEVICE_STATE    the caller's IRQL is not PASSIVE_LEVEL, or it is a thread of the machine
+ */
+KPRCB_API NTSTATUS KprcbAddProcessor(PPROCESSOR_NUMBER Number);
 
 /*
  * KprcbStop: ends all threads of the machine and frees its memory. The calling thread is detached.

@@ -77,10 +77,13 @@ KPRCB_API ULONG KeQueryActiveProcessorCountEx(USHORT GroupNumber);
 /* KeQueryActiveProcessors (WDK: same). The mask of group 0. Any IRQL. */
 KPRCB_API KAFFINITY KeQueryActiveProcessors(VOID);
 
-/* KeQueryActiveGroupCount (WDK: same). At least 1. Any IRQL. */
+/* KeQueryActiveGroupCount (WDK: same). At least 1. Active counts and masks grow with KprcbAddProcessor. Any IRQL. */
 KPRCB_API USHORT KeQueryActiveGroupCount(VOID);
 
-/* KeQueryMaximumProcessorCount(Ex), KeQueryMaximumGroupCount (WDK: same). Constant while the machine runs. Any IRQL. */
+/*
+ * KeQueryMaximumProcessorCount(Ex), KeQueryMaximumGroupCount (WDK: same). With those that may still be added; constant
+ * while the machine runs. Any IRQL.
+ */
 KPRCB_API ULONG KeQueryMaximumProcessorCount(VOID);
 KPRCB_API ULONG KeQueryMaximumProcessorCountEx(USHORT GroupNumber);
 KPRCB_API USHORT KeQueryMaximumGroupCount(VOID);

@@ -56,7 +56,7 @@ static BOOLEAN KiTickAll(VOID)
 {
     BOOLEAN Any = FALSE;
 
-    for (ULONG Word = 0; Word * 32 < KiMachine.ProcessorCount; Word += 1) {
+    for (ULONG Word = 0; Word * 32 < KiProcessorCount(); Word += 1) {
         ULONG Bits = __atomic_load_n(&KiTicking[Word], __ATOMIC_SEQ_CST);
 
         while (Bits != 0) {

@@ -11,6 +11,8 @@
 #define KI_DEFAULT_INCREMENT 10000
 #define KI_MINIMUM_INCREMENT 1000
 #define KI_MAXIMUM_INCREMENT 10000000
+#define KI_LARGEST_CONFIG 4096
+#define KI_SIZE_THROUGH(Member) (offsetof(KPRCB_CONFIG, Member) + sizeof(((KPRCB_CONFIG *)0)->Member))
 
 static const struct {
     const char *Name;
@@ -77,21 +79,60 @@ static BOOLEAN KiReadEnvironment(KPRCB_CONFIG *Config)
         Config->Version = Version;
     }
     return KiReadNumber("KPRCB_PROCESSORS", &Config->ProcessorCount) &&
+           KiReadNumber("KPRCB_MAXIMUM_PROCESSORS", &Config->MaximumProcessorCount) &&
            KiReadNumber("KPRCB_GROUP_SIZE", &Config->GroupSize) &&
            KiReadNumber("KPRCB_TIME_INCREMENT", &Config->TimeIncrement) && KiReadFlags(&Config->Flags);
 }
 
-NTSTATUS KiReadConfig(const KPRCB_CONFIG *Config, KI_MACHINE *Machine)
+/*
+ * The caller's config, whatever its size, as one of today: members that an older one does not have are zero, and
+ * members that this library does not know must be.
+ */
+static BOOLEAN KiCopyConfig(const KPRCB_CONFIG *Config, KPRCB_CONFIG *Copy)
 {
-    KPRCB_CONFIG Default = {.Size = sizeof(KPRCB_CONFIG)};
+    static const ULONG OlderSizes[] = {
+        KI_SIZE_THROUGH(TimeIncrement),
+        KI_SIZE_THROUGH(Version),
+    };
+    const UCHAR *Bytes = (const UCHAR *)Config;
+    BOOLEAN Known = Config->Size >= sizeof(*Copy) && Config->Size <= KI_LARGEST_CONFIG;
 
-    if (Config == NULL) {
-        Config = &Default;
-        if (!KiReadEnvironment(&Default)) {
-            return STATUS_INVALID_PARAMETER;
+    for (ULONG Index = 0; Index < ARRAYSIZE(OlderSizes); Index += 1) {
+        Known = Known || Config->Size == OlderSizes[Index];
+    }
+    if (!Known) {
+        return FALSE;
+    }
+    for (ULONG Index = sizeof(*Copy); Index < Config->Size; Index += 1) {
+        if (Bytes[Index] != 0) {
+            return FALSE;
         }
     }
-    if (Config->Size != sizeof(KPRCB_CONFIG) || Config->ProcessorCount > KPRCB_MAXIMUM_PROCESSORS ||
+    memcpy(Copy, Config, Config->Size < sizeof(*Copy) ? Config->Size : sizeof(*Copy));
+    return TRUE;
+}
+
+/* Config.ProcessorCount and what depends on it. */
+static BOOLEAN KiReadCounts(const KPRCB_CONFIG *Config, KI_MACHINE *Machine)
+{
+    Machine->ProcessorCount = Config->ProcessorCount != 0 ? Config->ProcessorCount : Machine->HostProcessors;
+    Machine->MaximumProcessors =
+        Config->MaximumProcessorCount != 0 ? Config->MaximumProcessorCount : Machine->ProcessorCount;
+    Machine->GroupSize = Config->GroupSize != 0 ? Config->GroupSize : KPRCB_GROUP_SIZE;
+    Machine->MaximumGroups = (Machine->MaximumProcessors + Machine->GroupSize - 1) / Machine->GroupSize;
+    Machine->Crowded = Machine->ProcessorCount > Machine->HostProcessors;
+    return Machine->MaximumProcessors >= Machine->ProcessorCount && Machine->MaximumGroups <= KPRCB_MAXIMUM_GROUPS;
+}
+
+NTSTATUS KiReadConfig(const KPRCB_CONFIG *Caller, KI_MACHINE *Machine)
+{
+    KPRCB_CONFIG Copy = {.Size = sizeof(KPRCB_CONFIG)};
+    const KPRCB_CONFIG *Config = &Copy;
+
+    if (Caller == NULL ? !KiReadEnvironment(&Copy) : !KiCopyConfig(Caller, &Copy)) {
+        return STATUS_INVALID_PARAMETER;
+    }
+    if (Config->ProcessorCount > KPRCB_MAXIMUM_PROCESSORS || Config->MaximumProcessorCount > KPRCB_MAXIMUM_PROCESSORS ||
         Config->GroupSize > KPRCB_GROUP_SIZE || (Config->Flags & ~(ULONG)KPRCB_VALID_FLAGS) != 0) {
         return STATUS_INVALID_PARAMETER;
     }
@@ -105,12 +146,8 @@ NTSTATUS KiReadConfig(const KPRCB_CONFIG *Config, KI_MACHINE *Machine)
         return STATUS_NOT_SUPPORTED;
     }
     Machine->HostProcessors = HalInitializeProcessors();
-    Machine->ProcessorCount = Config->ProcessorCount != 0 ? Config->ProcessorCount : Machine->HostProcessors;
-    Machine->GroupSize = Config->GroupSize != 0 ? Config->GroupSize : KPRCB_GROUP_SIZE;
-    Machine->GroupCount = (Machine->ProcessorCount + Machine->GroupSize - 1) / Machine->GroupSize;
     Machine->Flags = Config->Flags;
     Machine->TimeIncrement = Config->TimeIncrement != 0 ? Config->TimeIncrement : KI_DEFAULT_INCREMENT;
     Machine->Checked = (Config->Flags & KPRCB_FREE_BUILD) == 0;
-    Machine->Crowded = Machine->ProcessorCount > Machine->HostProcessors;
-    return Machine->GroupCount <= KPRCB_MAXIMUM_GROUPS ? STATUS_SUCCESS : STATUS_INVALID_PARAMETER;
+    return KiReadCounts(Config, Machine) ? STATUS_SUCCESS : STATUS_INVALID_PARAMETER;
 }

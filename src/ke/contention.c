@@ -60,7 +60,7 @@ static PKI_SLOT KiSlotOf(const volatile VOID *Lock)
 
 ULONGLONG KiBeginWait(KPRCB_THREAD_BLOCK *Block)
 {
-    BOOLEAN Outnumbered = KiMachine.Crowded || __atomic_load_n(&KiSleepers, __ATOMIC_RELAXED) != 0;
+    BOOLEAN Outnumbered = KiIsCrowded() || __atomic_load_n(&KiSleepers, __ATOMIC_RELAXED) != 0;
 
     return Outnumbered && Block->Thread->Kind != KiMachineThread ? HalMonotonicTime() : 0;
 }

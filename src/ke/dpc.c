@@ -129,7 +129,7 @@ BOOLEAN KeInsertQueueDpc(PRKDPC Dpc, PVOID SystemArgument1, PVOID SystemArgument
     OldIrql = Block->Irql < DISPATCH_LEVEL ? KeRaiseIrqlToDpcLevel() : Block->Irql;
     Number = __atomic_load_n(&Dpc->Number, __ATOMIC_RELAXED);
     Importance = __atomic_load_n(&Dpc->Importance, __ATOMIC_RELAXED);
-    Target = Number != 0 && Number <= KiMachine.ProcessorCount ? KiProcessor(Number - 1) : Block->Pcr;
+    Target = Number != 0 && Number <= KiProcessorCount() ? KiProcessor(Number - 1) : Block->Pcr;
     KiMaskInterrupts(Block);
     Inserted = KiClaimDpc(Dpc, &Target->PrcbData.DpcData[DPC_NORMAL]);
     if (Inserted) {

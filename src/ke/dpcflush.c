@@ -88,7 +88,7 @@ static VOID KiFlushBatch(ULONG *Index)
     ULONG volatile Remaining = 0;
     ULONG Count = 0;
 
-    for (; *Index < KiMachine.ProcessorCount && Count < KI_FLUSH_BATCH; *Index += 1) {
+    for (; *Index < KiProcessorCount() && Count < KI_FLUSH_BATCH; *Index += 1) {
         if (!KiDpcsIdle(KiProcessor(*Index))) {
             Targets[Count] = *Index;
             Count += 1;
@@ -115,7 +115,7 @@ VOID KeFlushQueuedDpcs(VOID)
     if (Block->Irql != PASSIVE_LEVEL) {
         KeBugCheckEx(IRQL_NOT_LESS_OR_EQUAL, Block->Irql, PASSIVE_LEVEL, 0, (ULONG_PTR)__builtin_return_address(0));
     }
-    while (Index < KiMachine.ProcessorCount) {
+    while (Index < KiProcessorCount()) {
         KiFlushBatch(&Index);
     }
     if (KiDeliveryPending(Block)) {

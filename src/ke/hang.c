@@ -90,7 +90,7 @@ VOID KiPrintMachine(VOID)
         HalPrint("  the machine does not run\n");
         return;
     }
-    for (ULONG Index = 0; Index < KiMachine.ProcessorCount && Printed < KI_MOST_PROCESSORS; Index += 1) {
+    for (ULONG Index = 0; Index < KiProcessorCount() && Printed < KI_MOST_PROCESSORS; Index += 1) {
         PKPCR Pcr = KiProcessor(Index);
         PKTHREAD Owner = KiQueryOwner(Pcr);
         ULONG Request = __atomic_load_n(&Pcr->Request, __ATOMIC_RELAXED);

@@ -59,7 +59,7 @@ static BOOLEAN KiSpinIdly(PKPCR Pcr)
 /* TRUE: the idle thread of Pcr may spin, and watches the inbox until KiEndWatch. */
 static BOOLEAN KiBeginWatch(PKPCR Pcr)
 {
-    if (KiMachine.Crowded || __atomic_load_n(&Pcr->Resident, __ATOMIC_RELAXED) != NULL) {
+    if (KiIsCrowded() || __atomic_load_n(&Pcr->Resident, __ATOMIC_RELAXED) != NULL) {
         return FALSE;
     }
     if (__atomic_fetch_add(&KiIdleSpinners, 1, __ATOMIC_RELAXED) + 1 >= KiMachine.HostProcessors) {

@@ -200,7 +200,7 @@ static VOID KiSendPacketTo(KPRCB_THREAD_BLOCK *Block, PKPCR Target)
 
 static BOOLEAN KiTargetsDone(PKPRCB Prcb)
 {
-    for (ULONG Group = 0; Group < KiMachine.GroupCount; Group += 1) {
+    for (ULONG Group = 0; Group < KiMachine.MaximumGroups; Group += 1) {
         if (__atomic_load_n(&Prcb->TargetSets[Group], __ATOMIC_ACQUIRE) != 0) {
             return FALSE;
         }
@@ -210,7 +210,7 @@ static BOOLEAN KiTargetsDone(PKPRCB Prcb)
 
 static VOID KiPressTargets(PKPRCB Prcb)
 {
-    for (ULONG Group = 0; Group < KiMachine.GroupCount; Group += 1) {
+    for (ULONG Group = 0; Group < KiMachine.MaximumGroups; Group += 1) {
         KAFFINITY Mask = __atomic_load_n(&Prcb->TargetSets[Group], __ATOMIC_RELAXED);
 
         for (; Mask != 0; Mask &= Mask - 1) {
@@ -262,12 +262,12 @@ VOID KiSendPacketToAll(KPRCB_THREAD_BLOCK *Block, PKIPI_WORKER Worker, PVOID Par
 
     KiStallOnTargets(Block, "the targets of the former IPI packet");
     KiFillPacket(Prcb, Worker, Parameter1, Parameter2, Parameter3);
-    for (USHORT Group = 0; Group < KiMachine.GroupCount; Group += 1) {
+    for (USHORT Group = 0; Group < KiMachine.MaximumGroups; Group += 1) {
         KAFFINITY Mask = KiGroupMask(Group) & ~(Group == Prcb->Group ? Prcb->GroupSetMember : 0);
 
         __atomic_store_n(&Prcb->TargetSets[Group], Mask, __ATOMIC_RELEASE);
     }
-    for (ULONG Index = 0; Index < KiMachine.ProcessorCount; Index += 1) {
+    for (ULONG Index = 0; Index < KiProcessorCount(); Index += 1) {
         if (Index != Prcb->Number) {
             KiSendPacketTo(Block, KiProcessor(Index));
         }

@@ -3,7 +3,8 @@
  *
  * One call at a time, by KiBroadcastLock, which a caller takes while it still serves the call of another (polling,
  * below IPI_LEVEL). The caller's PacketBarrier counts processors that have not come yet, its own included; all start
- * the function when it is 0.
+ * the function when it is 0. Processors become active under the same lock, so they are the same from the count to the
+ * end of the call.
  *
  *   word                 written by                                    read by
  *   KiBroadcastLock      callers, compare-exchange / store (release)   callers
@@ -30,9 +31,11 @@ VOID KiAbandonCalls(VOID)
     KiBarrierSleepers = 0;
 }
 
-static VOID KiTakeBroadcastLock(VOID)
+/* Holding: the caller may not be unwound while it waits. */
+static VOID KiTakeBroadcastLock(BOOLEAN Holding)
 {
-    KI_SPIN Spin = {.Reason = "another KeIpiGenericCall to end", .Object = (const void *)&KiBroadcastLock};
+    KI_SPIN Spin = {
+        .Reason = "another KeIpiGenericCall to end", .Object = (const void *)&KiBroadcastLock, .Holding = Holding};
     ULONG Free = 0;
 
     while (__atomic_load_n(&KiBroadcastLock, __ATOMIC_RELAXED) != 0 ||
@@ -63,7 +66,7 @@ static VOID KiMeet(LONG volatile *Barrier, VOID (*Press)(PKPRCB), PKPRCB Sender)
         }
         return;
     }
-    for (ULONG Pause = 0; Pause < KI_BARRIER_PAUSES && !KiMachine.Crowded; Pause += 1) {
+    for (ULONG Pause = 0; Pause < KI_BARRIER_PAUSES && !KiIsCrowded(); Pause += 1) {
         if (KiAllCame(Barrier)) {
             return;
         }
@@ -95,7 +98,7 @@ static VOID KiGenericCallWorker(PKIPI_CONTEXT PacketContext, PVOID Function, PVO
 
 static VOID KiPressMissing(PKPRCB Sender)
 {
-    for (ULONG Index = 0; Index < KiMachine.ProcessorCount; Index += 1) {
+    for (ULONG Index = 0; Index < KiProcessorCount(); Index += 1) {
         PKPCR Pcr = KiProcessor(Index);
 
         if ((__atomic_load_n(&Pcr->Request, __ATOMIC_RELAXED) & KPCR_REQUEST_IPI) != 0 && Pcr->Prcb != Sender) {
@@ -134,6 +137,17 @@ static ULONG_PTR KiCallHere(KPRCB_THREAD_BLOCK *Block, PKIPI_BROADCAST_WORKER Fu
     return Result;
 }
 
+VOID KiActivateProcessor(VOID)
+{
+    ULONG Count;
+
+    KiTakeBroadcastLock(TRUE);
+    Count = KiProcessorCount() + 1;
+    __atomic_store_n(&KiMachine.Crowded, Count > KiMachine.HostProcessors, __ATOMIC_RELAXED);
+    __atomic_store_n(&KiMachine.ProcessorCount, Count, __ATOMIC_RELEASE);
+    __atomic_store_n(&KiBroadcastLock, 0, __ATOMIC_RELEASE);
+}
+
 ULONG_PTR KeIpiGenericCall(PKIPI_BROADCAST_WORKER BroadcastFunction, ULONG_PTR Context)
 {
     KPRCB_THREAD_BLOCK *Block = KiEnter();
@@ -148,10 +162,10 @@ ULONG_PTR KeIpiGenericCall(PKIPI_BROADCAST_WORKER BroadcastFunction, ULONG_PTR C
     if (OldIrql < DISPATCH_LEVEL) {
         KeRaiseIrqlToDpcLevel();
     }
-    KiTakeBroadcastLock();
+    KiTakeBroadcastLock(FALSE);
     Level = KfRaiseIrql(IPI_LEVEL);
     Prcb = Block->Pcr->Prcb;
-    __atomic_store_n(&Prcb->PacketBarrier, (LONG)KiMachine.ProcessorCount, __ATOMIC_RELAXED);
+    __atomic_store_n(&Prcb->PacketBarrier, (LONG)KiProcessorCount(), __ATOMIC_RELAXED);
     KiSendPacketToAll(Block, KiGenericCallWorker, (PVOID)BroadcastFunction, (PVOID)Context,
                       (PVOID)&Prcb->PacketBarrier);
     KiMeet(&Prcb->PacketBarrier, KiPressMissing, Prcb);

@@ -1,8 +1,9 @@
 /*
  * ki.h - the door of src/ke: what its files share.
  *
- * Lock order: KiMachineLock, KiThreadLock, KiCatchLock, the broadcast lock (ipicall.c), KDPC_DATA.DpcLock. A holder of
- * DpcLock calls nothing that waits, and has interrupts masked (KiMaskInterrupts).
+ * Lock order: the addition lock (addprocessor.c), KiMachineLock, KiThreadLock, KiCatchLock, the broadcast lock
+ * (ipicall.c), KDPC_DATA.DpcLock. A holder of DpcLock calls nothing that waits, and has interrupts masked
+ * (KiMaskInterrupts).
  */
 #ifndef KI_H
 #define KI_H
@@ -22,19 +23,23 @@
 
 typedef enum _KI_STATE { KiStopped, KiStarting, KiRunning, KiStopping } KI_STATE;
 
-/* Written by KprcbStart and KprcbStop under KiMachineLock, constant in between but for State. */
+/*
+ * Written by KprcbStart and KprcbStop under KiMachineLock, constant in between but for State, and for ProcessorCount and
+ * Crowded, which change as addprocessor.c tells.
+ */
 typedef struct _KI_MACHINE {
-    ULONG volatile State; /* KI_STATE */
-    ULONG ProcessorCount;
+    ULONG volatile State;          /* KI_STATE */
+    ULONG volatile ProcessorCount; /* active ones; read it by KiProcessorCount */
+    ULONG MaximumProcessors;
     ULONG GroupSize;
-    ULONG GroupCount;
+    ULONG MaximumGroups;
     ULONG Flags;
     ULONG TimeIncrement;
     ULONG HostProcessors;
     BOOLEAN Checked;
-    BOOLEAN Biased;  /* residents order by membarrier; otherwise by exchange */
-    BOOLEAN Crowded; /* processors outnumber host CPUs */
-    BOOLEAN Signals; /* owners that do not poll may be interrupted */
+    BOOLEAN Biased;           /* residents order by membarrier; otherwise by exchange */
+    BOOLEAN volatile Crowded; /* processors outnumber host CPUs; read it by KiIsCrowded */
+    BOOLEAN Signals;          /* owners that do not poll may be interrupted */
     PKPCR Processors;
     const KI_PROFILE *Profile;
 } KI_MACHINE;
@@ -47,16 +52,47 @@ static inline PKPCR KiProcessor(ULONG Index)
     return &KiMachine.Processors[Index];
 }
 
+/*
+ * How many processors are active: those with a lower index, and they are complete. The next call may return more, so
+ * whoever sizes something by it asks once.
+ */
+static inline ULONG KiProcessorCount(VOID)
+{
+    return __atomic_load_n(&KiMachine.ProcessorCount, __ATOMIC_ACQUIRE);
+}
+
+static inline BOOLEAN KiIsCrowded(VOID)
+{
+    return __atomic_load_n(&KiMachine.Crowded, __ATOMIC_RELAXED);
+}
+
 NTSTATUS KiStartMachine(const KPRCB_CONFIG *Config);
+/*
+ * Creates the machine's own threads of a processor that is complete but for them and not active yet: whatever kind of
+ * thread each processor has is created here, and ended by KiStopProcessorThreads. All or none.
+ */
+NTSTATUS KiCreateProcessorThreads(ULONG Index);
+/* Ends those of the first Count processors. */
+VOID KiStopProcessorThreads(ULONG Count);
+
+/* --- addprocessor.c --- */
+/* No processor is being added: for the child of a fork. */
+VOID KiAbandonAdditions(VOID);
 
 /* --- config.c: what the caller and the environment ask for --- */
 NTSTATUS KiReadConfig(const KPRCB_CONFIG *Config, KI_MACHINE *Machine);
 
 /* --- processor.c --- */
 VOID KiInitializeProcessors(VOID);
+/* One more, while the machine runs. FALSE: no thread could be created on its host CPU. */
+BOOLEAN KiInitializeAddedProcessor(ULONG Index);
+/* How many of the first Count processors are in a group. */
+ULONG KiCountInGroup(ULONG Count, USHORT Group);
 /* The number of active processors in a group; 0: no such group. */
 ULONG KiGroupProcessorCount(USHORT Group);
 KAFFINITY KiGroupMask(USHORT Group);
+/* The mask that the group has when every processor is active. */
+KAFFINITY KiMaximumGroupMask(USHORT Group);
 
 /* --- thread.c --- */
 
@@ -76,6 +112,7 @@ typedef struct _KTHREAD {
     BOOLEAN MovePending; /* the affinity changed at DISPATCH_LEVEL */
     BOOLEAN SystemAffinityActive;
     BOOLEAN volatile ApcInterrupt; /* an APC_LEVEL software interrupt is pending */
+    BOOLEAN Adding;                /* is inside KprcbAddProcessor: the machine must not stop under it */
     GROUP_AFFINITY UserAffinity;
     GROUP_AFFINITY SystemAffinity;
     PKPCR Residence;          /* the processor of which it is, or was until displaced, the resident */
@@ -291,6 +328,8 @@ VOID KiUpdateDpcRate(PKPRCB Prcb);
 BOOLEAN KiServiceIpi(KPRCB_THREAD_BLOCK *Block);
 /* Nobody is inside KeIpiGenericCall: for the child of a fork. */
 VOID KiAbandonCalls(VOID);
+/* Makes the next processor active, while no KeIpiGenericCall is under way. IRQL < DISPATCH_LEVEL. */
+VOID KiActivateProcessor(VOID);
 /* Sends the caller's packet to all processors but its own. */
 VOID KiSendPacketToAll(KPRCB_THREAD_BLOCK *Block, PKIPI_WORKER Worker, PVOID Parameter1, PVOID Parameter2,
                        PVOID Parameter3);

@@ -14,7 +14,7 @@
 KI_MACHINE KiMachine;
 HAL_MUTEX KiMachineLock;
 
-/* One a processor; guard: KiMachineLock. */
+/* One a processor; guard: KiMachineLock, and for those that are added the addition lock. */
 static HAL_THREAD *KiIdleHandles;
 
 static VOID KiForkChild(VOID)
@@ -24,6 +24,7 @@ static VOID KiForkChild(VOID)
     KiAbandonCatches();
     KiAbandonCalls();
     KiAbandonWatches();
+    KiAbandonAdditions();
     KiSleepers = 0;
     KiMachine = (KI_MACHINE){0};
     KiIdleHandles = NULL;
@@ -31,15 +32,15 @@ static VOID KiForkChild(VOID)
 
 static SIZE_T KiProcessorBytes(VOID)
 {
-    return KiMachine.ProcessorCount * sizeof(KPCR);
+    return KiMachine.MaximumProcessors * sizeof(KPCR);
 }
 
 static SIZE_T KiHandleBytes(VOID)
 {
-    return KiMachine.ProcessorCount * sizeof(HAL_THREAD);
+    return KiMachine.MaximumProcessors * sizeof(HAL_THREAD);
 }
 
-static VOID KiStopIdleThreads(ULONG Count)
+VOID KiStopProcessorThreads(ULONG Count)
 {
     for (ULONG Index = 0; Index < Count; Index += 1) {
         __atomic_fetch_or(&KiProcessor(Index)->Request, KPCR_REQUEST_STOP, __ATOMIC_SEQ_CST);
@@ -63,29 +64,36 @@ static VOID KiFreeMachine(VOID)
     KiMachine = (KI_MACHINE){0};
 }
 
-static NTSTATUS KiCreateIdleThreads(ULONG *Created)
+NTSTATUS KiCreateProcessorThreads(ULONG Index)
 {
-    for (ULONG Index = 0; Index < KiMachine.ProcessorCount; Index += 1) {
-        PKPCR Pcr = KiProcessor(Index);
-        char Name[16] = "kprcb-idle-0000";
-        NTSTATUS Status;
+    PKPCR Pcr = KiProcessor(Index);
+    char Name[16] = "kprcb-idle-0000";
 
-        for (ULONG Digit = 0, Rest = Index; Digit < 4; Digit += 1, Rest /= 10) {
-            Name[14 - Digit] = (char)('0' + Rest % 10);
-        }
-        Pcr->PrcbData.IdleThread = KiAllocateThread(KiMachineThread);
-        if (Pcr->PrcbData.IdleThread == NULL) {
-            return STATUS_INSUFFICIENT_RESOURCES;
-        }
-        Pcr->PrcbData.CurrentThread = Pcr->PrcbData.IdleThread;
-        Status = HalCreateThread(&KiIdleHandles[Index], KiIdleThread, Pcr, KI_IDLE_STACK,
-                                 Pcr->HostProcessor == KPRCB_NOT_PINNED ? HAL_ANY_PROCESSOR : Pcr->HostProcessor, Name);
-        if (!NT_SUCCESS(Status)) {
-            return Status;
-        }
-        *Created = Index + 1;
+    for (ULONG Digit = 0, Rest = Index; Digit < 4; Digit += 1, Rest /= 10) {
+        Name[14 - Digit] = (char)('0' + Rest % 10);
     }
-    return STATUS_SUCCESS;
+    /* There is one already if an earlier attempt to add this processor failed. */
+    if (Pcr->PrcbData.IdleThread == NULL) {
+        Pcr->PrcbData.IdleThread = KiAllocateThread(KiMachineThread);
+    }
+    if (Pcr->PrcbData.IdleThread == NULL) {
+        return STATUS_INSUFFICIENT_RESOURCES;
+    }
+    Pcr->PrcbData.CurrentThread = Pcr->PrcbData.IdleThread;
+    return HalCreateThread(&KiIdleHandles[Index], KiIdleThread, Pcr, KI_IDLE_STACK,
+                           Pcr->HostProcessor == KPRCB_NOT_PINNED ? HAL_ANY_PROCESSOR : Pcr->HostProcessor, Name);
+}
+
+/* *Created: for how many processors. */
+static NTSTATUS KiCreateThreads(ULONG *Created)
+{
+    NTSTATUS Status = STATUS_SUCCESS;
+
+    while (NT_SUCCESS(Status) && *Created < KiMachine.ProcessorCount) {
+        Status = KiCreateProcessorThreads(*Created);
+        *Created += NT_SUCCESS(Status) ? 1 : 0;
+    }
+    return Status;
 }
 
 NTSTATUS KiStartMachine(const KPRCB_CONFIG *Config)
@@ -113,9 +121,9 @@ NTSTATUS KiStartMachine(const KPRCB_CONFIG *Config)
     KiInitializeProcessors();
     Status = KiStartClock();
     if (NT_SUCCESS(Status)) {
-        Status = KiCreateIdleThreads(&Created);
+        Status = KiCreateThreads(&Created);
         if (!NT_SUCCESS(Status)) {
-            KiStopIdleThreads(Created);
+            KiStopProcessorThreads(Created);
             KiStopClock();
         }
     }
@@ -155,7 +163,7 @@ static ULONG KiCountDpcs(VOID)
 {
     ULONG Count = 0;
 
-    for (ULONG Index = 0; Index < KiMachine.ProcessorCount; Index += 1) {
+    for (ULONG Index = 0; Index < KiProcessorCount(); Index += 1) {
         Count += __atomic_load_n(&KiProcessor(Index)->PrcbData.DpcData[DPC_NORMAL].DpcCount, __ATOMIC_SEQ_CST);
     }
     return Count;
@@ -167,7 +175,7 @@ static const char *KiLookForOutstanding(VOID)
     if (KiOtherThreads() != 0) {
         return "other threads are attached";
     }
-    for (ULONG Index = 0; Index < KiMachine.ProcessorCount; Index += 1) {
+    for (ULONG Index = 0; Index < KiProcessorCount(); Index += 1) {
         PKPCR Pcr = KiProcessor(Index);
 
         if (!KiAwaitLastDpc(Pcr)) {
@@ -199,6 +207,14 @@ static const char *KiFindOutstanding(VOID)
     }
 }
 
+static const char *KiFindCallersBusiness(PKTHREAD Thread)
+{
+    if (Thread != NULL && Thread->Adding) {
+        return "the caller is adding a processor";
+    }
+    return Thread != NULL && Thread->Frame != NULL ? "the caller is inside KprcbCatchBugCheck" : NULL;
+}
+
 NTSTATUS KprcbStop(VOID)
 {
     KPRCB_THREAD_BLOCK *Block = &KprcbThread;
@@ -212,8 +228,10 @@ NTSTATUS KprcbStop(VOID)
         HalReleaseMutex(&KiMachineLock);
         return STATUS_DEVICE_NOT_READY;
     }
-    Outstanding = Block->Thread != NULL && Block->Thread->Frame != NULL ? "the caller is inside KprcbCatchBugCheck"
-                                                                        : KiFindOutstanding();
+    Outstanding = KiFindCallersBusiness(Block->Thread);
+    if (Outstanding == NULL) {
+        Outstanding = KiFindOutstanding();
+    }
     if (Outstanding != NULL) {
         HalReleaseMutex(&KiMachineLock);
         HalPrint("kprcb: KprcbStop: %s\n", Outstanding);
@@ -228,7 +246,7 @@ NTSTATUS KprcbStop(VOID)
     }
     KiMachine.State = KiStopping;
     KiStopClock();
-    KiStopIdleThreads(KiMachine.ProcessorCount);
+    KiStopProcessorThreads(KiProcessorCount());
     KiFreeMachine();
     HalReleaseMutex(&KiMachineLock);
     return STATUS_SUCCESS;

@@ -1,8 +1,9 @@
 /*
  * processor.c - the processor block at start, and the queries of processors and groups.
  *
- * Groups are filled in order: processor I is number I % GroupSize of group I / GroupSize. All processors are active
- * from the start, so active and maximum counts agree.
+ * Groups are filled in order: processor I is number I % GroupSize of group I / GroupSize. So one count tells which
+ * processors are active and what the masks of all groups are; a query asks for it once, and what it returns belongs
+ * together.
  *
  * Tests: tests/ke/test_processor.c.
  */
@@ -10,6 +11,7 @@
 
 #define KI_MAXIMUM_DPC_QUEUE_DEPTH 4
 #define KI_MINIMUM_DPC_RATE 3
+#define KI_IDENTIFY_STACK (64 * 1024)
 
 /* The locks behind LockQueue. Guard: themselves. */
 static struct {
@@ -43,31 +45,62 @@ static VOID KiInitializeProcessor(ULONG Index)
     }
 }
 
-/*
- * Each host CPU is asked once, from the CPU itself; processors that share it say the same. Without pinning one CPU
- * speaks for all.
- */
+/* On the CPU to which the processor is pinned. */
+static VOID KiIdentifyHere(PVOID Context)
+{
+    PKPCR Pcr = Context;
+
+    KiIdentifyHostAs(&Pcr->PrcbData, KiFindIdentifyRules(KiMachine.Profile->Version));
+    Pcr->PrcbData.MHz =
+        HalProcessorMHz(Pcr->HostProcessor != KPRCB_NOT_PINNED ? Pcr->HostProcessor : HalCurrentProcessor());
+}
+
+/* Each host CPU is asked once; processors that share it say the same. Without pinning one CPU speaks for all. */
+static ULONG KiProcessorsAsked(VOID)
+{
+    return (KiMachine.Flags & KPRCB_NO_PINNING) == 0 ? KiMachine.HostProcessors : 1;
+}
+
 static VOID KiIdentifyProcessors(VOID)
 {
-    BOOLEAN Pinning = (KiMachine.Flags & KPRCB_NO_PINNING) == 0;
-    ULONG Asked = Pinning ? KiMachine.HostProcessors : 1;
+    ULONG Count = KiMachine.ProcessorCount;
+    ULONG Asked = KiProcessorsAsked();
 
-    for (ULONG Index = 0; Index < KiMachine.ProcessorCount; Index += 1) {
-        PKPRCB Prcb = &KiProcessor(Index)->PrcbData;
+    for (ULONG Index = 0; Index < Count; Index += 1) {
+        PKPCR Pcr = KiProcessor(Index);
 
         if (Index >= Asked) {
-            KiCopyIdentification(Prcb, &KiProcessor(Index % Asked)->PrcbData);
+            KiCopyIdentification(&Pcr->PrcbData, &KiProcessor(Index % Asked)->PrcbData);
             continue;
         }
-        if (Pinning) {
-            HalPinThread(KiProcessor(Index)->HostProcessor);
+        if (Pcr->HostProcessor != KPRCB_NOT_PINNED) {
+            HalPinThread(Pcr->HostProcessor);
         }
-        KiIdentifyHostAs(Prcb, KiFindIdentifyRules(KiMachine.Profile->Version));
-        Prcb->MHz = HalProcessorMHz(Pinning ? KiProcessor(Index)->HostProcessor : HalCurrentProcessor());
+        KiIdentifyHere(Pcr);
     }
-    if (Pinning) {
+    if ((KiMachine.Flags & KPRCB_NO_PINNING) == 0) {
         HalUnpinThread();
     }
+}
+
+/* The caller keeps its own place: a thread of its own asks the CPU. */
+BOOLEAN KiInitializeAddedProcessor(ULONG Index)
+{
+    PKPCR Pcr = KiProcessor(Index);
+    ULONG Asked = KiProcessorsAsked();
+    HAL_THREAD Thread;
+
+    KiInitializeProcessor(Index);
+    if (Index >= Asked) {
+        KiCopyIdentification(&Pcr->PrcbData, &KiProcessor(Index % Asked)->PrcbData);
+        return TRUE;
+    }
+    if (!NT_SUCCESS(
+            HalCreateThread(&Thread, KiIdentifyHere, Pcr, KI_IDENTIFY_STACK, Pcr->HostProcessor, "kprcb-identify"))) {
+        return FALSE;
+    }
+    HalJoinThread(&Thread);
+    return TRUE;
 }
 
 VOID KiInitializeProcessors(VOID)
@@ -81,22 +114,35 @@ VOID KiInitializeProcessors(VOID)
     KiIdentifyProcessors();
 }
 
-ULONG KiGroupProcessorCount(USHORT Group)
+ULONG KiCountInGroup(ULONG Count, USHORT Group)
 {
-    if (Group >= KiMachine.GroupCount) {
+    ULONG First = Group * KiMachine.GroupSize;
+
+    if (First >= Count) {
         return 0;
     }
-    if (Group + 1u < KiMachine.GroupCount) {
-        return KiMachine.GroupSize;
-    }
-    return KiMachine.ProcessorCount - Group * KiMachine.GroupSize;
+    return Count - First < KiMachine.GroupSize ? Count - First : KiMachine.GroupSize;
+}
+
+/* The mask of the first processors of a group. */
+static KAFFINITY KiMaskOfFirst(ULONG Count)
+{
+    return Count == 0 ? 0 : ~(KAFFINITY)0 >> (8 * sizeof(KAFFINITY) - Count);
+}
+
+ULONG KiGroupProcessorCount(USHORT Group)
+{
+    return KiCountInGroup(KiProcessorCount(), Group);
 }
 
 KAFFINITY KiGroupMask(USHORT Group)
 {
-    ULONG Count = KiGroupProcessorCount(Group);
+    return KiMaskOfFirst(KiGroupProcessorCount(Group));
+}
 
-    return Count == 0 ? 0 : ~(KAFFINITY)0 >> (8 * sizeof(KAFFINITY) - Count);
+KAFFINITY KiMaximumGroupMask(USHORT Group)
+{
+    return KiMaskOfFirst(KiCountInGroup(KiMachine.MaximumProcessors, Group));
 }
 
 static VOID KiNumberOf(ULONG Index, PPROCESSOR_NUMBER ProcNumber)
@@ -133,7 +179,7 @@ ULONG KeGetProcessorIndexFromNumber(PPROCESSOR_NUMBER ProcNumber)
 NTSTATUS KeGetProcessorNumberFromIndex(ULONG ProcIndex, PPROCESSOR_NUMBER ProcNumber)
 {
     (VOID) KiEnter();
-    if (ProcIndex >= KiMachine.ProcessorCount) {
+    if (ProcIndex >= KiProcessorCount()) {
         return STATUS_INVALID_PARAMETER;
     }
     KiNumberOf(ProcIndex, ProcNumber);
@@ -142,17 +188,20 @@ NTSTATUS KeGetProcessorNumberFromIndex(ULONG ProcIndex, PPROCESSOR_NUMBER ProcNu
 
 ULONG KeQueryActiveProcessorCount(PKAFFINITY ActiveProcessors)
 {
+    ULONG Count;
+
     (VOID) KiEnter();
+    Count = KiGroupProcessorCount(0);
     if (ActiveProcessors != NULL) {
-        *ActiveProcessors = KiGroupMask(0);
+        *ActiveProcessors = KiMaskOfFirst(Count);
     }
-    return KiGroupProcessorCount(0);
+    return Count;
 }
 
 ULONG KeQueryActiveProcessorCountEx(USHORT GroupNumber)
 {
     (VOID) KiEnter();
-    return GroupNumber == ALL_PROCESSOR_GROUPS ? KiMachine.ProcessorCount : KiGroupProcessorCount(GroupNumber);
+    return GroupNumber == ALL_PROCESSOR_GROUPS ? KiProcessorCount() : KiGroupProcessorCount(GroupNumber);
 }
 
 KAFFINITY KeQueryActiveProcessors(VOID)
@@ -163,22 +212,25 @@ KAFFINITY KeQueryActiveProcessors(VOID)
 USHORT KeQueryActiveGroupCount(VOID)
 {
     (VOID) KiEnter();
-    return (USHORT)KiMachine.GroupCount;
+    return (USHORT)((KiProcessorCount() + KiMachine.GroupSize - 1) / KiMachine.GroupSize);
 }
 
 ULONG KeQueryMaximumProcessorCount(VOID)
 {
-    return KeQueryActiveProcessorCount(NULL);
+    return KeQueryMaximumProcessorCountEx(0);
 }
 
 ULONG KeQueryMaximumProcessorCountEx(USHORT GroupNumber)
 {
-    return KeQueryActiveProcessorCountEx(GroupNumber);
+    (VOID) KiEnter();
+    return GroupNumber == ALL_PROCESSOR_GROUPS ? KiMachine.MaximumProcessors
+                                               : KiCountInGroup(KiMachine.MaximumProcessors, GroupNumber);
 }
 
 USHORT KeQueryMaximumGroupCount(VOID)
 {
-    return KeQueryActiveGroupCount();
+    (VOID) KiEnter();
+    return (USHORT)KiMachine.MaximumGroups;
 }
 
 KAFFINITY KeQueryGroupAffinity(USHORT GroupNumber)

@@ -47,7 +47,7 @@ static VOID KiAwaitTurn(PKSPIN_LOCK_QUEUE Node, BOOLEAN Holding)
 {
     KI_SPIN Spin = {.Reason = "a queued spin lock", .Object = KiNodeLock(Node), .Holding = Holding};
 
-    for (ULONG Pauses = KiMachine.Crowded ? KI_QUEUE_PAUSES - KI_CROWDED_PAUSES : 0; Pauses < KI_QUEUE_PAUSES;
+    for (ULONG Pauses = KiIsCrowded() ? KI_QUEUE_PAUSES - KI_CROWDED_PAUSES : 0; Pauses < KI_QUEUE_PAUSES;
          Pauses += 1) {
         if (!KiNodeWaits(Node)) {
             return;

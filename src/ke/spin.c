@@ -41,7 +41,7 @@ VOID KiSpin(PKI_SPIN Spin)
 {
     KPRCB_THREAD_BLOCK *Block = &KprcbThread;
     ULONG Steps = ++Spin->Steps;
-    BOOLEAN Crowded = KiMachine.Crowded;
+    BOOLEAN Crowded = KiIsCrowded();
 
     HalPause();
     if (Steps % KI_POLL_STEPS != 0) {
@@ -111,7 +111,7 @@ VOID KprcbYieldProcessor(VOID)
     HalPause();
     KiPoll(Block);
     Steps += 1;
-    if (Steps % (KiMachine.Crowded ? KI_CROWDED_YIELD_STEPS : KI_YIELD_STEPS) == 0) {
+    if (Steps % (KiIsCrowded() ? KI_CROWDED_YIELD_STEPS : KI_YIELD_STEPS) == 0) {
         HalYield();
     }
     if (KiDeliveryPending(Block)) {

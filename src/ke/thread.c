@@ -97,8 +97,9 @@ VOID KiAdoptThread(PKTHREAD Thread, PKPCR Home)
     };
     __atomic_store_n(&Thread->HostId, HalCurrentThreadId(), __ATOMIC_RELAXED);
     Thread->UserAffinity.Group = Home->PrcbData.Group;
+    /* Any processor of the group, those included that are not active yet. */
     Thread->UserAffinity.Mask =
-        Thread->Kind == KiAutoThread ? KiGroupMask(Home->PrcbData.Group) : Home->PrcbData.GroupSetMember;
+        Thread->Kind == KiAutoThread ? KiMaximumGroupMask(Home->PrcbData.Group) : Home->PrcbData.GroupSetMember;
     HalAcquireMutex(&KiThreadLock);
     Thread->Block = Block;
     HalReleaseMutex(&KiThreadLock);
@@ -127,15 +128,17 @@ static VOID KiThreadExit(PVOID Context)
 /* The processor with a free residency, in turn; if there is none, the next in turn. */
 static PKPCR KiChooseHome(VOID)
 {
-    for (ULONG Step = 0; Step < KiMachine.ProcessorCount; Step += 1) {
-        PKPCR Pcr = KiProcessor((KiNextHome + Step) % KiMachine.ProcessorCount);
+    ULONG Count = KiProcessorCount();
+
+    for (ULONG Step = 0; Step < Count; Step += 1) {
+        PKPCR Pcr = KiProcessor((KiNextHome + Step) % Count);
 
         if (__atomic_load_n(&Pcr->Resident, __ATOMIC_RELAXED) == NULL) {
             KiNextHome = Pcr->PrcbData.Number + 1;
             return Pcr;
         }
     }
-    return KiProcessor(KiNextHome++ % KiMachine.ProcessorCount);
+    return KiProcessor(KiNextHome++ % Count);
 }
 
 BOOLEAN KiAttachCurrentThread(VOID)
@@ -240,7 +243,7 @@ NTSTATUS KprcbAttachThread(ULONG ProcessorIndex)
     if (KiMachine.State != KiRunning) {
         Status = KiStartMachine(NULL);
     }
-    if (NT_SUCCESS(Status) && ProcessorIndex >= KiMachine.ProcessorCount) {
+    if (NT_SUCCESS(Status) && ProcessorIndex >= KiProcessorCount()) {
         Status = STATUS_INVALID_PARAMETER;
     }
     if (NT_SUCCESS(Status) && Fresh && !KiAttachCurrentThread()) {
@@ -264,7 +267,8 @@ NTSTATUS KprcbDetachThread(VOID)
     if (Block->Thread == NULL) {
         return STATUS_NOT_FOUND;
     }
-    if (Block->Irql != PASSIVE_LEVEL || Block->Thread->Kind == KiMachineThread || Block->Thread->Frame != NULL) {
+    if (Block->Irql != PASSIVE_LEVEL || Block->Thread->Kind == KiMachineThread || Block->Thread->Frame != NULL ||
+        Block->Thread->Adding) {
         return STATUS_INVALID_DEVICE_STATE;
     }
     KiLeaveMachine(Block);

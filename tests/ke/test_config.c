@@ -25,11 +25,19 @@ static void test_members_out_of_range_are_refused(void **State)
     Refused(&Config, STATUS_INVALID_PARAMETER);
     Config.Size = sizeof(Config) - 1;
     Refused(&Config, STATUS_INVALID_PARAMETER);
-    Config.Size = sizeof(Config) + 1;
+    Config.Size = 0xFFFFFFFF;
     Refused(&Config, STATUS_INVALID_PARAMETER);
     Config = Configuration(KPRCB_MAXIMUM_PROCESSORS + 1, 0, 0);
     Refused(&Config, STATUS_INVALID_PARAMETER);
     Config = Configuration(0xFFFFFFFF, 0, 0);
+    Refused(&Config, STATUS_INVALID_PARAMETER);
+    Config = Configuration(3, 0, 0);
+    Config.MaximumProcessorCount = 2;
+    Refused(&Config, STATUS_INVALID_PARAMETER);
+    Config.MaximumProcessorCount = KPRCB_MAXIMUM_PROCESSORS + 1;
+    Refused(&Config, STATUS_INVALID_PARAMETER);
+    Config = Configuration(1, 3, 0);
+    Config.MaximumProcessorCount = KPRCB_MAXIMUM_GROUPS * 3 + 1;
     Refused(&Config, STATUS_INVALID_PARAMETER);
     Config = Configuration(1, KPRCB_GROUP_SIZE + 1, 0);
     Refused(&Config, STATUS_INVALID_PARAMETER);
@@ -69,6 +77,58 @@ static void test_members_at_their_limits_are_taken(void **State)
     StopMachine();
 }
 
+/* --- Sizes --- */
+
+/* A config as programs were compiled with: as far as the member after which it ended. */
+#define SIZE_THROUGH(Member) (offsetof(KPRCB_CONFIG, Member) + sizeof(((KPRCB_CONFIG *)0)->Member))
+
+static void test_a_smaller_config_of_old_counts_as_zero_beyond(void **State)
+{
+    KPRCB_CONFIG Config = Configuration(2, 0, 0);
+
+    (void)State;
+    Config.Version = "no such version";
+    Config.MaximumProcessorCount = 0xFFFFFFFF;
+    Config.Size = SIZE_THROUGH(TimeIncrement);
+    assert_int_equal(KprcbStart(&Config), STATUS_SUCCESS);
+    assert_int_equal(KeQueryMaximumProcessorCount(), 2);
+    StopMachine();
+    Config.Size = SIZE_THROUGH(Version);
+    Refused(&Config, STATUS_NOT_SUPPORTED);
+    Config.Version = "5.0";
+    assert_int_equal(KprcbStart(&Config), STATUS_SUCCESS);
+    assert_string_equal(KiMachine.Profile->Version, "5.0");
+    StopMachine();
+    for (ULONG Size = 0; Size < sizeof(Config); Size += 1) {
+        if (Size != SIZE_THROUGH(TimeIncrement) && Size != SIZE_THROUGH(Version)) {
+            Config.Size = Size;
+            Refused(&Config, STATUS_INVALID_PARAMETER);
+        }
+    }
+}
+
+static void test_a_larger_config_of_the_future_must_be_zero_beyond(void **State)
+{
+    union {
+        KPRCB_CONFIG Config;
+        UCHAR Bytes[5000];
+    } Future = {.Config = Configuration(2, 0, 0)};
+
+    (void)State;
+    for (ULONG Size = sizeof(KPRCB_CONFIG); Size <= 4096; Size += Size < 64 ? 1 : 509) {
+        Future.Config.Size = Size;
+        Future.Bytes[Size] = 1; /* beyond even that */
+        assert_int_equal(KprcbStart(&Future.Config), STATUS_SUCCESS);
+        StopMachine();
+        Future.Bytes[Size] = 0;
+        if (Size > sizeof(KPRCB_CONFIG)) {
+            Future.Bytes[Size - 1] = 1;
+            Refused(&Future.Config, STATUS_INVALID_PARAMETER);
+            Future.Bytes[Size - 1] = 0;
+        }
+    }
+}
+
 /* --- The environment --- */
 
 typedef struct _SETTING {
@@ -90,6 +150,9 @@ static const SETTING Settings[] = {
     {"KPRCB_PROCESSORS", "four", STATUS_INVALID_PARAMETER},
     {"KPRCB_PROCESSORS", "4294967298", STATUS_INVALID_PARAMETER},
     {"KPRCB_PROCESSORS", "99999999999999999999999", STATUS_INVALID_PARAMETER},
+    {"KPRCB_MAXIMUM_PROCESSORS", "1280", STATUS_SUCCESS},
+    {"KPRCB_MAXIMUM_PROCESSORS", "1281", STATUS_INVALID_PARAMETER},
+    {"KPRCB_MAXIMUM_PROCESSORS", "some", STATUS_INVALID_PARAMETER},
     {"KPRCB_GROUP_SIZE", "1", STATUS_SUCCESS},
     {"KPRCB_GROUP_SIZE", "129", STATUS_INVALID_PARAMETER},
     {"KPRCB_GROUP_SIZE", "x", STATUS_INVALID_PARAMETER},
@@ -129,6 +192,7 @@ static void StartWithSetting(void *Context)
         CHILD_CHECK(KprcbStart(&Config) == STATUS_SUCCESS);
     } else if (Number != 0) {
         CHILD_CHECK(strcmp(Setting->Name, "KPRCB_PROCESSORS") != 0 || KiMachine.ProcessorCount == Number);
+        CHILD_CHECK(strcmp(Setting->Name, "KPRCB_MAXIMUM_PROCESSORS") != 0 || KiMachine.MaximumProcessors == Number);
         CHILD_CHECK(strcmp(Setting->Name, "KPRCB_GROUP_SIZE") != 0 || KiMachine.GroupSize == Number);
         CHILD_CHECK(strcmp(Setting->Name, "KPRCB_TIME_INCREMENT") != 0 || KiMachine.TimeIncrement == Number);
     } else if (strcmp(Setting->Value, "FREE_BUILD") == 0) {
@@ -166,6 +230,8 @@ int main(void)
     const struct CMUnitTest Tests[] = {
         cmocka_unit_test(test_members_out_of_range_are_refused),
         cmocka_unit_test(test_members_at_their_limits_are_taken),
+        cmocka_unit_test(test_a_smaller_config_of_old_counts_as_zero_beyond),
+        cmocka_unit_test(test_a_larger_config_of_the_future_must_be_zero_beyond),
         cmocka_unit_test(test_environment),
         cmocka_unit_test(test_first_call_in_a_bad_environment_is_a_bug_check),
     };
