@@ -84,6 +84,20 @@ typedef enum _KSPIN_LOCK_QUEUE_NUMBER {
 } KSPIN_LOCK_QUEUE_NUMBER;
 typedef KSPIN_LOCK_QUEUE_NUMBER *PKSPIN_LOCK_QUEUE_NUMBER;
 
+typedef enum _PROCESSOR_CACHE_TYPE { CacheUnified, CacheInstruction, CacheData, CacheTrace } PROCESSOR_CACHE_TYPE;
+
+#define CACHE_FULLY_ASSOCIATIVE 0xFF
+
+typedef struct _CACHE_DESCRIPTOR {
+    UCHAR Level;
+    UCHAR Associativity; /* ways, or CACHE_FULLY_ASSOCIATIVE; 0: not known */
+    USHORT LineSize;     /* bytes; 0 for a trace cache */
+    ULONG Size;          /* bytes; micro-operations of a trace cache */
+    PROCESSOR_CACHE_TYPE Type;
+} CACHE_DESCRIPTOR, *PCACHE_DESCRIPTOR;
+
+#define KPRCB_MAXIMUM_CACHES 5
+
 struct _KDPC;
 struct _KTHREAD;
 struct _KPRCB;
@@ -149,6 +163,9 @@ typedef struct DECLSPEC_ALIGN(KPRCB_CACHE_LINE) _KPRCB {
     ULONG ProcessorSignature;
     ULONGLONG FeatureBits;
     LARGE_INTEGER UpdateSignature;
+    CACHE_DESCRIPTOR Cache[KPRCB_MAXIMUM_CACHES]; /* by level; of one level data before instructions */
+    ULONG CacheCount;
+    USHORT CacheSharing[KPRCB_MAXIMUM_CACHES]; /* ids of logical processors that may share the cache; 0: not known */
 
     /* owner: one entry a numbered lock; the first in the last bytes of a line, so that the second begins one */
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) UCHAR PrcbPad0[KPRCB_CACHE_LINE - sizeof(KSPIN_LOCK_QUEUE)];
@@ -243,6 +260,7 @@ typedef struct DECLSPEC_ALIGN(4096) _KPCR {
 
 #define KPRCB_NOT_PINNED 0xFFFFFFFF
 
+KPRCB_STATIC_ASSERT(sizeof(CACHE_DESCRIPTOR) == 12, "CACHE_DESCRIPTOR as the WDK lays it out");
 KPRCB_STATIC_ASSERT(offsetof(KPRCB, LockQueue) % KPRCB_CACHE_LINE == KPRCB_CACHE_LINE - sizeof(KSPIN_LOCK_QUEUE),
                     "the first lock queue ends a cache line, the second begins one");
 KPRCB_STATIC_ASSERT(offsetof(KPCR, Prcb) == 0x20, "Prcb at its place");

@@ -132,6 +132,37 @@ static void KdPrintCpuid(const KPRCB *Prcb, const KI_IDENTIFY_RULES *Rules)
             KdWrap(MEANING_COLUMN, MEANING_COLUMN, Text);
         }
     }
+    if ((Rules->Members & KI_MEMBER_CACHE) == 0) {
+        printf("  %-*s %-*s not in this version's KPRCB\n", NAME_WIDTH, "CacheCount", VALUE_WIDTH, "-");
+        return;
+    }
+    printf("  %-*s %lu\n", NAME_WIDTH, "CacheCount", (unsigned long)Prcb->CacheCount);
+    for (ULONG Index = 0; Index < Prcb->CacheCount; Index++) {
+        char Name[32];
+        char Value[32];
+        char Text[128];
+
+        snprintf(Name, sizeof(Name), "Cache[%lu]", (unsigned long)Index);
+        KdNameCache(&Prcb->Cache[Index], Value, sizeof(Value));
+        KdExplainCache(&Prcb->Cache[Index], KiCacheSharing(Prcb, Index), Text, sizeof(Text));
+        printf("  %-*s %-*s ", NAME_WIDTH, Name, VALUE_WIDTH, Value);
+        KdWrap(MEANING_COLUMN, MEANING_COLUMN, Text);
+    }
+}
+
+static void KdJsonCaches(const KPRCB *Prcb)
+{
+    KdJsonOpen("Cache", '[');
+    for (ULONG Index = 0; Index < Prcb->CacheCount; Index++) {
+        KdJsonCache(NULL, &Prcb->Cache[Index]);
+    }
+    KdJsonClose(']');
+    KdJsonNumber("CacheCount", Prcb->CacheCount);
+    KdJsonOpen("CacheSharing", '[');
+    for (ULONG Index = 0; Index < Prcb->CacheCount; Index++) {
+        KdJsonNumber(NULL, KiCacheSharing(Prcb, Index));
+    }
+    KdJsonClose(']');
 }
 
 static void KdJsonCpuid(const KPRCB *Prcb, const KI_IDENTIFY_RULES *Rules)
@@ -150,6 +181,9 @@ static void KdJsonCpuid(const KPRCB *Prcb, const KI_IDENTIFY_RULES *Rules)
         } else {
             KdJsonNumber(Member->Name, KdCpuidValue(Member, Prcb));
         }
+    }
+    if ((Rules->Members & KI_MEMBER_CACHE) != 0) {
+        KdJsonCaches(Prcb);
     }
     KdJsonClose('}');
     KdJsonOpen("features", '[');

@@ -8,7 +8,7 @@
  *
  * A record may leave out leaves: extracts leave out those that are of no interest or zero. One that lacks leaf 0, or one
  * of 1, 2, 7 and 0x80000001 to 0x80000008 though a maximum tells of it, is refused as truncated. Other leaves count as
- * zeros, and the record remembers which were asked for. That a processor has no extended leaves and that its
+ * zeros, and the record remembers which were asked for. A list of subleaves ends where the record does. That a processor has no extended leaves and that its
  * record was cut off before them look alike.
  *
  * Test: tests/kd/test_cpuiddump.c.
@@ -259,15 +259,27 @@ int KdChooseProcessor(const KD_CPUID_DUMP *Dump, const char *Name, KD_CPUID_RECO
     return KdIsComplete(Record) ? KD_OK : KD_FAILED;
 }
 
+static void KdRememberMissing(KD_CPUID_RECORD *Record, ULONG Leaf)
+{
+    for (ULONG Index = 0; Index < Record->MissingCount; Index++) {
+        if (Record->Missing[Index] == Leaf) {
+            return;
+        }
+    }
+    if (Record->MissingCount < KD_MAXIMUM_MISSING) {
+        Record->Missing[Record->MissingCount++] = Leaf;
+    }
+}
+
 BOOLEAN KdRecordCpuid(PVOID Context, ULONG Leaf, ULONG Subleaf, PHAL_CPUID Registers)
 {
     KD_CPUID_RECORD *Record = Context;
     const KD_CPUID_LEAF *Found = KdFindLeaf(Record->Dump, Record->Processor, Leaf, Subleaf);
 
     if (Found == NULL) {
-        /* Nothing tells that a processor has leaf 0x80000000. */
-        if (Leaf != 0x80000000 && Record->MissingCount < KD_MAXIMUM_MISSING) {
-            Record->Missing[Record->MissingCount++] = Leaf;
+        /* Nothing tells that a processor has leaf 0x80000000; and where a leaf is recorded, its list ends somewhere. */
+        if (Leaf != 0x80000000 && (Subleaf == 0 || KdFindLeaf(Record->Dump, Record->Processor, Leaf, 0) == NULL)) {
+            KdRememberMissing(Record, Leaf);
         }
         return FALSE;
     }

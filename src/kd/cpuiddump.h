@@ -23,7 +23,7 @@ typedef struct _KD_CPUID_DUMP {
     ULONG Count;
 } KD_CPUID_DUMP;
 
-/* One processor of a dump. Missing: what KdRecordCpuid was asked for and did not find. */
+/* One processor of a dump. Missing: leaves that KdRecordCpuid was asked for and did not find. */
 typedef struct _KD_CPUID_RECORD {
     const KD_CPUID_DUMP *Dump;
     const char *Processor;

@@ -78,8 +78,9 @@ typedef enum _KD_FORMAT {
     KdHex,
     KdAddress,
     KdBoolean,
-    KdText,     /* bytes up to a NUL */
-    KdLockQueue /* KSPIN_LOCK_QUEUE */
+    KdText,      /* bytes up to a NUL */
+    KdLockQueue, /* KSPIN_LOCK_QUEUE */
+    KdCache      /* CACHE_DESCRIPTOR */
 } KD_FORMAT;
 
 typedef struct _KD_MEMBER {
@@ -100,8 +101,15 @@ extern const ULONG KdPcrMemberCount;
 extern const KD_MEMBER KdPrcbMembers[];
 extern const ULONG KdPrcbMemberCount;
 
-/* Element of the member in a structure; for KdLockQueue its Lock. Not for KdText. */
+/* Element of the member in a structure; for KdLockQueue its Lock, for KdCache its Size. Not for KdText. */
 ULONGLONG KdReadMember(const KD_MEMBER *Member, const void *Structure, ULONG Element);
+
+/* --- cache.c --- */
+
+/* "L1 data 32 KB", and the rest in words. Sharing: 0 if it is not known. */
+void KdNameCache(const CACHE_DESCRIPTOR *Cache, char *Text, size_t Size);
+void KdExplainCache(const CACHE_DESCRIPTOR *Cache, ULONG Sharing, char *Text, size_t Size);
+void KdJsonCache(const char *Name, const CACHE_DESCRIPTOR *Cache);
 
 /* --- output.c --- */
 

@@ -233,6 +233,11 @@ const KD_MEMBER KdPrcbMembers[] = {
     ROW(KPRCB, FeatureBits, "ULONGLONG", KdHex, "", KdExplainFeatures),
     ROW(KPRCB, UpdateSignature, "LARGE_INTEGER", KdHex, "microcode; 0: not readable here", NULL),
 #undef GROUP
+#define GROUP "Appended For Windows Vista"
+    ARRAY(KPRCB, Cache, "CACHE_DESCRIPTOR", KdCache, "", NULL),
+    ROW(KPRCB, CacheCount, "ULONG", KdNumber, "how many entries of Cache are in use", NULL),
+    ARRAY(KPRCB, CacheSharing, "USHORT", KdNumber, "ids of processors that may share it, a cache each", NULL),
+#undef GROUP
 };
 const ULONG KdPrcbMemberCount = ARRAYSIZE(KdPrcbMembers);
 
@@ -246,6 +251,9 @@ ULONGLONG KdReadMember(const KD_MEMBER *Member, const void *Structure, ULONG Ele
 
         memcpy(&Lock, Address + offsetof(KSPIN_LOCK_QUEUE, Lock), sizeof(Lock));
         return Lock;
+    }
+    if (Member->Format == KdCache) {
+        return ((const CACHE_DESCRIPTOR *)(const void *)Address)->Size;
     }
     switch (Member->Size) {
     case 1:

@@ -20,6 +20,11 @@ static BOOLEAN KdIsSigned(const KD_MEMBER *Member)
     return strcmp(Member->Type, "LONG") == 0;
 }
 
+static const CACHE_DESCRIPTOR *KdCacheAt(const KD_MEMBER *Member, const void *Structure, ULONG Element)
+{
+    return (const CACHE_DESCRIPTOR *)(const void *)((const UCHAR *)Structure + Member->Offset) + Element;
+}
+
 static void KdFormat(const KD_MEMBER *Member, const void *Structure, ULONG Element, char *Text, size_t Size)
 {
     ULONGLONG Value = 0;
@@ -40,6 +45,9 @@ static void KdFormat(const KD_MEMBER *Member, const void *Structure, ULONG Eleme
         break;
     case KdText:
         snprintf(Text, Size, "\"%.*s\"", (int)Member->Count, (const char *)Structure + Member->Offset);
+        break;
+    case KdCache:
+        KdNameCache(KdCacheAt(Member, Structure, Element), Text, Size);
         break;
     case KdLockQueue:
         snprintf(Text, Size, "0x%" PRIx64, Value & ~(ULONGLONG)(LOCK_QUEUE_WAIT | LOCK_QUEUE_OWNER));
@@ -66,6 +74,8 @@ static void KdPrintElement(const KD_MEMBER *Member, const void *Structure, ULONG
     KdFormat(Member, Structure, Element, Value, sizeof(Value));
     if (Member->Explain != NULL) {
         Member->Explain(KdReadMember(Member, Structure, Element), Element, More, sizeof(More));
+    } else if (Member->Format == KdCache) {
+        KdExplainCache(KdCacheAt(Member, Structure, Element), 0, More, sizeof(More));
     }
     snprintf(Text, sizeof(Text), "%s%s%s", Element == 0 || Member->Format == KdLockQueue ? Member->Meaning : "",
              Member->Meaning[0] != 0 && More[0] != 0 ? " " : "", More);
@@ -83,6 +93,15 @@ static void KdPrintElement(const KD_MEMBER *Member, const void *Structure, ULONG
     KdWrap(MEANING_COLUMN, MEANING_COLUMN, Text);
 }
 
+/* Of an array of masks the first and what is not empty; of the caches those that there are. */
+static BOOLEAN KdIsShown(const KD_MEMBER *Member, const void *Structure, ULONG Element)
+{
+    if (Member->Format != KdCache && (Member->Format != KdHex || Element == 0)) {
+        return TRUE;
+    }
+    return KdReadMember(Member, Structure, Element) != 0;
+}
+
 static void KdPrintMembers(const KD_MEMBER *Members, ULONG Count, const void *Structure)
 {
     const char *Group = "";
@@ -96,8 +115,7 @@ static void KdPrintMembers(const KD_MEMBER *Members, ULONG Count, const void *St
             printf("\n %s\n", Group);
         }
         for (ULONG Element = 0; Element < Elements; Element++) {
-            /* Of an array of masks only the first and what is not empty. */
-            if (Element == 0 || Member->Format != KdHex || KdReadMember(Member, Structure, Element) != 0) {
+            if (KdIsShown(Member, Structure, Element)) {
                 KdPrintElement(Member, Structure, Element);
             }
         }
@@ -118,6 +136,9 @@ static void KdJsonValue(const char *Name, const KD_MEMBER *Member, const void *S
         break;
     case KdBoolean:
         KdJsonBoolean(Name, Value != 0);
+        break;
+    case KdCache:
+        KdJsonCache(Name, KdCacheAt(Member, Structure, Element));
         break;
     case KdLockQueue: {
         KSPIN_LOCK_QUEUE Queue;

@@ -39,27 +39,12 @@ static const struct {
     {"GenuineTMx86", CPU_TRANSMETA}, {"CentaurHauls", CPU_VIA}, {"RiseRiseRise", CPU_RISE},
 };
 
-/*
- * One processor's cpuid, with the two limits that tell which leaves may be asked for; and what the rules make of who it
- * is. Not every version keeps the vendor in the KPRCB.
- */
-typedef struct _KI_CPUID {
-    KI_CPUID_SOURCE *Source;
-    PVOID Context;
-    ULONG Highest;
-    ULONG HighestExtended;
-    UCHAR Vendor;
-    ULONG Family;
-    ULONG Step; /* model and stepping as one number */
-} KI_CPUID, *PKI_CPUID;
-
-/* Zeros for a leaf beyond the limits: CPUs answer those with the data of another leaf. */
-static BOOLEAN KiReadLeaf(PKI_CPUID Cpuid, ULONG Leaf, PHAL_CPUID Registers)
+BOOLEAN KiReadLeaf(PKI_CPUID Cpuid, ULONG Leaf, ULONG Subleaf, PHAL_CPUID Registers)
 {
     ULONG Highest = Leaf < 0x80000000 ? Cpuid->Highest : Cpuid->HighestExtended;
 
     *Registers = (HAL_CPUID){0};
-    if (Leaf > Highest || !Cpuid->Source(Cpuid->Context, Leaf, 0, Registers)) {
+    if (Leaf > Highest || !Cpuid->Source(Cpuid->Context, Leaf, Subleaf, Registers)) {
         *Registers = (HAL_CPUID){0};
         return FALSE;
     }
@@ -139,10 +124,10 @@ static VOID KiStoreTopology(PKPRCB Prcb, PKI_CPUID Cpuid, const HAL_CPUID *Leaf1
         return;
     }
     if (Cpuid->Vendor != CPU_AMD) {
-        if (KiReadLeaf(Cpuid, 4, &Registers)) {
+        if (KiReadLeaf(Cpuid, 4, 0, &Registers)) {
             Cores = (Registers.Eax >> 26) + 1;
         }
-    } else if (KiReadLeaf(Cpuid, 0x80000008, &Registers)) {
+    } else if (KiReadLeaf(Cpuid, 0x80000008, 0, &Registers)) {
         Cores = (Registers.Ecx & 0xFF) + 1;
     }
     if (Rules->RoundCores) {
@@ -182,14 +167,14 @@ static VOID KiStoreFeatures(PKPRCB Prcb, PKI_CPUID Cpuid, const HAL_CPUID *Leaf1
 
     Words[KiWordLeaf1Ecx] = Leaf1->Ecx;
     Words[KiWordLeaf1Edx] = (ULONG)KiApplySteps(Leaf1->Edx, Cpuid, Rules->Flags);
-    KiReadLeaf(Cpuid, 6, &Registers);
+    KiReadLeaf(Cpuid, 6, 0, &Registers);
     Words[KiWordLeaf6Eax] = Registers.Eax;
     Words[KiWordLeaf6Ecx] = Registers.Ecx;
-    KiReadLeaf(Cpuid, 7, &Registers);
+    KiReadLeaf(Cpuid, 7, 0, &Registers);
     Words[KiWordLeaf7Ebx] = Registers.Ebx;
-    KiReadLeaf(Cpuid, 0x80000001, &Registers);
+    KiReadLeaf(Cpuid, 0x80000001, 0, &Registers);
     Words[KiWordExtended1Edx] = Registers.Edx;
-    KiReadLeaf(Cpuid, 0x8000000A, &Registers);
+    KiReadLeaf(Cpuid, 0x8000000A, 0, &Registers);
     Words[KiWordExtendedAEdx] = Registers.Edx;
 
     for (ULONG List = 0; Rules->Features[List] != NULL; List++) {
@@ -222,8 +207,11 @@ VOID KiIdentifyProcessorAs(PKPRCB Prcb, KI_CPUID_SOURCE *Source, PVOID Context, 
     Prcb->ProcessorSignature = 0;
     Prcb->FeatureBits = 0;
     Prcb->UpdateSignature.QuadPart = 0;
+    __builtin_memset(Prcb->Cache, 0, sizeof(Prcb->Cache));
+    __builtin_memset(Prcb->CacheSharing, 0, sizeof(Prcb->CacheSharing));
+    Prcb->CacheCount = 0;
 
-    if (!KiReadLeaf(&Cpuid, 0, &Leaf0)) {
+    if (!KiReadLeaf(&Cpuid, 0, 0, &Leaf0)) {
         return;
     }
     if (Leaf0.Eax > Rules->HighestLeaf) {
@@ -237,7 +225,7 @@ VOID KiIdentifyProcessorAs(PKPRCB Prcb, KI_CPUID_SOURCE *Source, PVOID Context, 
     }
     KiStoreVendor(Prcb, &Cpuid, &Leaf0, Rules);
     Cpuid.Highest = Leaf0.Eax != 0 ? Leaf0.Eax : 1;
-    if (!KiReadLeaf(&Cpuid, 1, &Leaf1)) {
+    if (!KiReadLeaf(&Cpuid, 1, 0, &Leaf1)) {
         return;
     }
     KiStoreSignature(Prcb, &Cpuid, Leaf1.Eax, Rules);
@@ -247,12 +235,15 @@ VOID KiIdentifyProcessorAs(PKPRCB Prcb, KI_CPUID_SOURCE *Source, PVOID Context, 
     if ((Rules->Members & KI_MEMBER_INITIAL_APIC_ID) != 0) {
         Prcb->InitialApicId = LEAF1_EBX_APIC_ID(Leaf1.Ebx);
     }
-    if ((Cpuid.Vendor != CPU_AMD || Cpuid.Family >= 5) && KiReadLeaf(&Cpuid, 0x80000000, &Extended0) &&
+    if ((Cpuid.Vendor != CPU_AMD || Cpuid.Family >= 5) && KiReadLeaf(&Cpuid, 0x80000000, 0, &Extended0) &&
         Extended0.Eax > 0x80000000 && Extended0.Eax <= 0x800000FF) {
         Cpuid.HighestExtended = Extended0.Eax;
     }
     KiStoreTopology(Prcb, &Cpuid, &Leaf1, Rules);
     KiStoreFeatures(Prcb, &Cpuid, &Leaf1, Rules);
+    if ((Rules->Members & KI_MEMBER_CACHE) != 0) {
+        KiStoreCaches(Prcb, &Cpuid, Rules);
+    }
 }
 
 VOID KiIdentifyProcessor(PKPRCB Prcb, KI_CPUID_SOURCE *Source, PVOID Context)
@@ -286,5 +277,8 @@ VOID KiCopyIdentification(PKPRCB Prcb, const KPRCB *From)
     Prcb->ProcessorSignature = From->ProcessorSignature;
     Prcb->FeatureBits = From->FeatureBits;
     Prcb->UpdateSignature = From->UpdateSignature;
+    __builtin_memcpy(Prcb->Cache, From->Cache, sizeof(Prcb->Cache));
+    __builtin_memcpy(Prcb->CacheSharing, From->CacheSharing, sizeof(Prcb->CacheSharing));
+    Prcb->CacheCount = From->CacheCount;
     Prcb->MHz = From->MHz;
 }

@@ -93,6 +93,7 @@ typedef struct _KI_STEP_RULE {
 #define KI_MEMBER_CFLUSH_SIZE 0x0040
 #define KI_MEMBER_CORES 0x0080
 #define KI_MEMBER_PROCESSOR_SIGNATURE 0x0100
+#define KI_MEMBER_CACHE 0x0200
 
 #define KI_RULE_LISTS 9
 
@@ -108,6 +109,8 @@ typedef struct _KI_IDENTIFY_RULES {
     BOOLEAN ExtendedModel;                    /* family 15 takes bits 16-19 */
     ULONG ExtendedModelVendors;               /* whose family 6 does so too */
     BOOLEAN RoundCores;                       /* CoresPerPhysicalProcessor goes up to a power of two */
+    ULONG DescriptorVendors;                  /* whose leaf 2 tells of caches */
+    BOOLEAN ExtendedCaches;                   /* it knows leaf 0x8000001D */
     const KI_STEP_RULE *Flags[KI_RULE_LISTS]; /* what it makes of leaf 1 edx before it reads features; ends with NULL */
     const KI_FEATURE_RULE *Features[KI_RULE_LISTS];
     const KI_STEP_RULE *Steps[KI_RULE_LISTS]; /* feature bits by vendor, family, model and stepping */
@@ -127,9 +130,26 @@ const char *KiFeatureName(const KI_IDENTIFY_RULES *Rules, ULONGLONG FeatureBit);
 /* --- identify.c --- */
 
 /*
+ * One processor's cpuid, with the two limits that tell which leaves may be asked for; and what the rules make of who it
+ * is. Not every version keeps the vendor in the KPRCB.
+ */
+typedef struct _KI_CPUID {
+    KI_CPUID_SOURCE *Source;
+    PVOID Context;
+    ULONG Highest;
+    ULONG HighestExtended;
+    UCHAR Vendor;
+    ULONG Family;
+    ULONG Step; /* model and stepping as one number */
+} KI_CPUID, *PKI_CPUID;
+
+/* FALSE, and zeros, for a leaf beyond the limits (CPUs answer those with the data of another leaf) or unknown to Source. */
+BOOLEAN KiReadLeaf(PKI_CPUID Cpuid, ULONG Leaf, ULONG Subleaf, PHAL_CPUID Registers);
+
+/*
  * Fills CpuType, CpuID, CpuStep, CFlushSize, CoresPerPhysicalProcessor, LogicalProcessorsPerCore,
- * LogicalProcessorsPerPhysicalProcessor, CpuVendor, VendorString, InitialApicId, ProcessorSignature, FeatureBits and
- * UpdateSignature of a KPRCB, and touches no other member. Whatever Source does not know is as on a CPU without it.
+ * LogicalProcessorsPerPhysicalProcessor, CpuVendor, VendorString, InitialApicId, ProcessorSignature, FeatureBits,
+ * UpdateSignature, Cache, CacheCount and CacheSharing of a KPRCB, and touches no other member. Whatever Source does not know is as on a CPU without it.
  */
 VOID KiIdentifyProcessorAs(PKPRCB Prcb, KI_CPUID_SOURCE *Source, PVOID Context, const KI_IDENTIFY_RULES *Rules);
 
@@ -141,5 +161,17 @@ VOID KiIdentifyHostAs(PKPRCB Prcb, const KI_IDENTIFY_RULES *Rules);
 
 /* Copies what KiIdentifyProcessor fills, and MHz, from a processor that has been identified. */
 VOID KiCopyIdentification(PKPRCB Prcb, const KPRCB *From);
+
+/* --- cache.c --- */
+
+/* Fills Cache, CacheCount and CacheSharing. What KiStoreTopology fills is there already. */
+VOID KiStoreCaches(PKPRCB Prcb, PKI_CPUID Cpuid, const KI_IDENTIFY_RULES *Rules);
+
+/*
+ * How many ids of logical processors share cache Index, from 0: those processors share it whose APIC ids are equal once
+ * the ids are shifted right by the logarithm of this number, rounded up to a power of two. Not all ids need be in use.
+ * 0: cpuid does not tell, or there is no such cache.
+ */
+ULONG KiCacheSharing(const KPRCB *Prcb, ULONG Index);
 
 #endif

@@ -210,7 +210,7 @@ static const KI_STEP_RULE KiSteps61[] = {
 
 #define MEMBERS_40 (KI_MEMBER_VENDOR_STRING | KI_MEMBER_FEATURE_BITS | KI_MEMBER_UPDATE_SIGNATURE)
 #define MEMBERS_51 (MEMBERS_40 | KI_MEMBER_INITIAL_APIC_ID | KI_MEMBER_LOGICAL_PROCESSORS)
-#define MEMBERS_60 (MEMBERS_51 | KI_MEMBER_CPU_VENDOR | KI_MEMBER_CFLUSH_SIZE | KI_MEMBER_CORES)
+#define MEMBERS_60 (MEMBERS_51 | KI_MEMBER_CPU_VENDOR | KI_MEMBER_CFLUSH_SIZE | KI_MEMBER_CORES | KI_MEMBER_CACHE)
 #define MEMBERS_1809 (MEMBERS_60 | KI_MEMBER_PROCESSOR_SIGNATURE)
 
 #define VENDORS_51 (INTEL | AMD | CYRIX | TRANSMETA | CENTAUR)
@@ -221,8 +221,8 @@ static const KI_STEP_RULE KiSteps61[] = {
     {                                                                                                                  \
         .Version = (Label), .Members = (LabelMembers), .Vendors = VENDORS_51 | RISE, .HighestLeaf = 0xFFFFFFFF,        \
         .FamilyMask = 0xF, .ExtendedFamily = TRUE, .ExtendedModel = TRUE, .ExtendedModelVendors = INTEL | CENTAUR,     \
-        .RoundCores = TRUE, .Flags = {KiFlags50, KiFlags51}, .Features = {FEATURES_63, KiFeatures100},                 \
-        .Steps = {KiSteps50, KiSteps61},                                                                               \
+        .RoundCores = TRUE, .DescriptorVendors = INTEL | CENTAUR, .ExtendedCaches = TRUE,                              \
+        .Flags = {KiFlags50, KiFlags51}, .Features = {FEATURES_63, KiFeatures100}, .Steps = {KiSteps50, KiSteps61},    \
     }
 
 const KI_IDENTIFY_RULES KiIdentifyRules[] = {
@@ -351,6 +351,7 @@ const KI_IDENTIFY_RULES KiIdentifyRules[] = {
         .ExtendedFamily = TRUE,
         .ExtendedModel = TRUE,
         .ExtendedModelVendors = INTEL,
+        .DescriptorVendors = INTEL,
         .Flags = {KiFlags50, KiFlags51, KiFlags51To61},
         .Features = {KiFeatures50, KiFeatures51, KiFeatures52Late, KiFeatures60, KiFeatures60Only},
         .Steps = {KiSteps50, KiSteps50To61},
@@ -365,6 +366,7 @@ const KI_IDENTIFY_RULES KiIdentifyRules[] = {
         .ExtendedFamily = TRUE,
         .ExtendedModel = TRUE,
         .ExtendedModelVendors = INTEL,
+        .DescriptorVendors = INTEL,
         .Flags = {KiFlags50, KiFlags51, KiFlags51To61},
         .Features = {KiFeatures50, KiFeatures51, KiFeatures52Late, KiFeatures60, KiFeatures60Only},
         .Steps = {KiSteps50, KiSteps50To61},
@@ -380,6 +382,7 @@ const KI_IDENTIFY_RULES KiIdentifyRules[] = {
         .ExtendedModel = TRUE,
         .ExtendedModelVendors = INTEL,
         .RoundCores = TRUE,
+        .DescriptorVendors = INTEL,
         .Flags = {KiFlags50, KiFlags51, KiFlags51To61},
         .Features = {KiFeatures50, KiFeatures51, KiFeatures52Late, KiFeatures60, KiFeatures61},
         .Steps = {KiSteps50, KiSteps50To61, KiSteps61},
@@ -395,6 +398,8 @@ const KI_IDENTIFY_RULES KiIdentifyRules[] = {
         .ExtendedModel = TRUE,
         .ExtendedModelVendors = INTEL | CENTAUR,
         .RoundCores = TRUE,
+        .DescriptorVendors = INTEL | CENTAUR,
+        .ExtendedCaches = TRUE,
         .Flags = {KiFlags50, KiFlags51},
         .Features = {KiFeatures50, KiFeatures51, KiFeatures52Late, KiFeatures60, KiFeatures61, KiFeatures62},
         .Steps = {KiSteps50, KiSteps61},
@@ -409,6 +414,8 @@ const KI_IDENTIFY_RULES KiIdentifyRules[] = {
         .ExtendedModel = TRUE,
         .ExtendedModelVendors = INTEL | CENTAUR,
         .RoundCores = TRUE,
+        .DescriptorVendors = INTEL | CENTAUR,
+        .ExtendedCaches = TRUE,
         .Flags = {KiFlags50, KiFlags51},
         .Features = {FEATURES_63},
         .Steps = {KiSteps50, KiSteps61},

@@ -172,6 +172,35 @@ static void TestJsonHasTheMembersOfTheVersion(void **State)
     Free(&Result);
 }
 
+static void TestCachesAreShown(void **State)
+{
+    RESULT Result = RunDumpWell("--processor=" GULFTOWN);
+
+    (void)State;
+    AssertValue(Result.Output, "CacheCount", "4");
+    assert_non_null(strstr(Result.Output, " L1 data 32 KB        8 ways, 64-byte lines, shared by 2\n"));
+    assert_non_null(strstr(Result.Output, " L3 unified 12 MB     16 ways, 64-byte lines, shared by 32\n"));
+    assert_null(strstr(Result.Output, "Cache[4]"));
+    Free(&Result);
+    Result = RunDumpWell("--as 5.2-late --processor=" GULFTOWN);
+    AssertValue(Result.Output, "CacheCount", "-");
+    assert_null(strstr(Result.Output, "Cache[0]"));
+    Free(&Result);
+    Result = RunDumpWell("--processor GenuineIntel0000F24_P4_Northwood_CPUID");
+    assert_non_null(strstr(Result.Output, " L1 trace 12 K ops    8 ways, shared by 1\n"));
+    Free(&Result);
+    Result = RunDumpWell("--json --processor GenuineIntel0000F24_P4_Northwood_CPUID");
+    assert_true(IsJson(Result.Output));
+    assert_non_null(strstr(Result.Output, "\"CacheCount\": 3"));
+    assert_int_equal(CountOf(Result.Output, "\"Associativity\": 8,"), 2);
+    assert_int_equal(CountOf(Result.Output, "\"Size\": 524288,"), 1);
+    assert_int_equal(CountOf(Result.Output, "\"Type\": \"CacheTrace\""), 1);
+    Free(&Result);
+    Result = RunDumpWell("--json --as 5.2-late --processor=" GULFTOWN);
+    assert_null(strstr(Result.Output, "Cache"));
+    Free(&Result);
+}
+
 static void TestListsAreComplete(void **State)
 {
     RESULT Result = RunWell("cpuid --list");
@@ -245,6 +274,7 @@ int main(void)
         cmocka_unit_test(TestADumpIsShownByTheNewestRules),
         cmocka_unit_test(TestOtherVersionsShowWhatTheyHave),
         cmocka_unit_test(TestJsonHasTheMembersOfTheVersion),
+        cmocka_unit_test(TestCachesAreShown),
         cmocka_unit_test(TestListsAreComplete),
         cmocka_unit_test(TestWrongArgumentsAreNamed),
     };

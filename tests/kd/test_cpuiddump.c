@@ -97,10 +97,13 @@ static void TestWhatARecordLacksIsRemembered(void **State)
     assert_int_equal(KdReadDump(Path, &Dump), KD_OK);
     assert_int_equal(KdChooseProcessor(&Dump, NULL, &Record), KD_OK);
     assert_false(KdRecordCpuid(&Record, 6, 0, &Registers));
-    assert_false(KdRecordCpuid(&Record, 1, 1, &Registers));
+    assert_false(KdRecordCpuid(&Record, 4, 1, &Registers));
+    assert_false(KdRecordCpuid(&Record, 6, 0, &Registers)); /* once is enough */
+    assert_false(KdRecordCpuid(&Record, 1, 1, &Registers)); /* the end of a list */
     assert_false(KdRecordCpuid(&Record, 0x80000000, 0, &Registers));
     assert_int_equal(Record.MissingCount, 2);
     assert_int_equal(Record.Missing[0], 6);
+    assert_int_equal(Record.Missing[1], 4);
     for (ULONG Leaf = 10; Leaf < 100; Leaf++) {
         assert_false(KdRecordCpuid(&Record, Leaf, 0, &Registers));
     }

@@ -48,6 +48,8 @@ static const PLACE Places[] = {
     PRCB(GroupSetMember, Start),
     PRCB(VendorString, Start),
     PRCB(UpdateSignature, Start),
+    PRCB(Cache, Start),
+    PRCB(CacheSharing, Start),
     PRCB(LockQueue, Owner),
     PRCB(InterruptCount, Owner),
     PRCB(DpcLastCount, Owner),
