@@ -165,8 +165,40 @@ typedef struct _HAL_CPUID {
 
 /* Executes cpuid on the CPU that the caller runs on. FALSE: this host has no cpuid. */
 BOOLEAN HalCpuid(ULONG Leaf, ULONG Subleaf, PHAL_CPUID Registers);
-/* MHz of a host CPU as the host reports it, 0 if it does not. */
+
+/* --- cpureport.c: what the host's system tells of a CPU --- */
+
+/* MHz, the base frequency if that is known; 0: not known. */
 ULONG HalProcessorMHz(ULONG HostProcessor);
+/* Revision of the microcode; 0: not known. */
+ULONG HalProcessorMicrocode(ULONG HostProcessor);
+
+typedef enum _HAL_CACHE_TYPE { HalUnifiedCache, HalInstructionCache, HalDataCache } HAL_CACHE_TYPE;
+
+typedef struct _HAL_CACHE {
+    UCHAR Type; /* HAL_CACHE_TYPE */
+    UCHAR Level;
+    ULONG Ways;     /* 0: not known */
+    ULONG LineSize; /* bytes; 0: not known */
+    ULONG Size;     /* bytes */
+    ULONG Sharing;  /* CPUs that share it; 0: not known */
+} HAL_CACHE, *PHAL_CACHE;
+
+#define HAL_MAXIMUM_CACHES 16
+
+/* Zero where the system tells nothing. */
+typedef struct _HAL_CPU_REPORT {
+    ULONG Midr;         /* an ARM CPU's MIDR_EL1 */
+    ULONG Architecture; /* an ARM CPU's, such as 8 */
+    ULONG FlushSize;    /* bytes of the lines that HalFlushLines writes back, where no cpuid tells of them */
+    ULONG PackageThreads;
+    ULONG CoreThreads;
+    ULONG CacheCount;
+    HAL_CACHE Caches[HAL_MAXIMUM_CACHES];
+} HAL_CPU_REPORT, *PHAL_CPU_REPORT;
+
+/* The caller runs on that CPU. */
+VOID HalReportProcessor(ULONG HostProcessor, PHAL_CPU_REPORT Report);
 
 /* --- console.c: reports; no allocation, callable while the program is broken --- */
 

@@ -43,12 +43,6 @@ static const KD_CPUID_MEMBER KdCpuidMembers[] = {
     ROW(FeatureBits, KI_MEMBER_FEATURE_BITS, KdHex),
 };
 
-static BOOLEAN KdHostCpuid(PVOID Context, ULONG Leaf, ULONG Subleaf, PHAL_CPUID Registers)
-{
-    UNREFERENCED_PARAMETER(Context);
-    return HalCpuid(Leaf, Subleaf, Registers);
-}
-
 static ULONGLONG KdCpuidValue(const KD_CPUID_MEMBER *Member, const KPRCB *Prcb)
 {
     const UCHAR *Address = (const UCHAR *)Prcb + Member->Offset;
@@ -105,8 +99,8 @@ static void KdExplainMember(const KD_CPUID_MEMBER *Member, const KPRCB *Prcb, co
         return;
     } else if (Member->Member == KI_MEMBER_CPU_VENDOR) {
         strcpy(Text, KdVendorName(Prcb->CpuVendor));
-    } else if (Member->Member == KI_MEMBER_UPDATE_SIGNATURE) {
-        strcpy(Text, "a process cannot read it");
+    } else if (Member->Member == KI_MEMBER_UPDATE_SIGNATURE && Prcb->UpdateSignature.QuadPart == 0) {
+        strcpy(Text, "not known");
     }
 }
 
@@ -195,16 +189,18 @@ static void KdJsonCpuid(const KPRCB *Prcb, const KI_IDENTIFY_RULES *Rules)
 static int KdShowCpuid(const KD_OPTIONS *Options, const KI_IDENTIFY_RULES *Rules, KD_CPUID_RECORD *Record)
 {
     KPRCB Prcb = {0};
-    HAL_CPUID Leaf0;
+    BOOLEAN Cpuid = TRUE;
 
-    if (Record == NULL && !HalCpuid(0, 0, &Leaf0)) {
-        KdComplain("cpuid: this CPU has no cpuid; --dump=FILE shows one that has");
-        return KD_FAILED;
+    if (Record != NULL) {
+        KiIdentifyProcessorAs(&Prcb, KdRecordCpuid, Record, Rules);
+    } else {
+        HalPinThread(HalCurrentProcessor());
+        Cpuid = KiIdentifyHostAs(&Prcb, Rules);
     }
-    KiIdentifyProcessorAs(&Prcb, Record != NULL ? KdRecordCpuid : KdHostCpuid, Record, Rules);
     if (Options->Json) {
         KdJsonOpen(NULL, '{');
         KdJsonString("processor", Record != NULL ? Record->Processor : "host");
+        KdJsonBoolean("cpuid", Cpuid);
         KdJsonString("rules", Rules->Version);
         KdJsonCpuid(&Prcb, Rules);
         KdJsonOpen("notInDump", '[');
@@ -216,6 +212,9 @@ static int KdShowCpuid(const KD_OPTIONS *Options, const KI_IDENTIFY_RULES *Rules
         return KD_OK;
     }
     printf("%s, by the rules of version %s\n", Record != NULL ? Record->Processor : "This CPU", Rules->Version);
+    if (!Cpuid) {
+        printf("It has no cpuid; this is what the host tells of it. --dump=FILE shows a CPU that has.\n");
+    }
     KdPrintCpuid(&Prcb, Rules);
     for (ULONG Index = 0; Record != NULL && Index < Record->MissingCount; Index++) {
         printf("Leaf 0x%lx is not in the dump and counts as zeros.\n", (unsigned long)Record->Missing[Index]);
@@ -321,7 +320,8 @@ const KD_COMMAND KdCpuidCommand = {
             "  --as=VERSION       by the rules of this version; without it, of the newest\n"
             "  --list             list the versions, or with --dump the processors of the dump\n\n"
             "With --json: an object with \"processor\", \"rules\", the \"members\" that the version has, the names of\n"
-            "the set \"features\" and the leaves \"notInDump\". FeatureBits of 3.50 and 3.51 are what these versions\n"
-            "work out, though their KPRCB does not keep it. UpdateSignature is zero: cpuid does not tell it.\n",
+            "the set \"features\", the leaves \"notInDump\" and \"cpuid\": a CPU without cpuid, as ARM's, is shown as\n"
+            "the host tells of it, and \"cpuid\" is false. FeatureBits of 3.50 and 3.51 are what these versions work\n"
+            "out, though their KPRCB does not keep it. UpdateSignature is the host's word, and zero for a dump.\n",
     .Routine = KdRunCpuid,
 };

@@ -231,7 +231,7 @@ const KD_MEMBER KdPrcbMembers[] = {
     ROW(KPRCB, InitialApicId, "UCHAR", KdNumber, "ebx of cpuid leaf 1, bits 24-31", NULL),
     ROW(KPRCB, LogicalProcessorsPerPhysicalProcessor, "UCHAR", KdNumber, "ebx of cpuid leaf 1, bits 16-23", NULL),
     ROW(KPRCB, FeatureBits, "ULONGLONG", KdHex, "", KdExplainFeatures),
-    ROW(KPRCB, UpdateSignature, "LARGE_INTEGER", KdHex, "microcode; 0: not readable here", NULL),
+    ROW(KPRCB, UpdateSignature, "LARGE_INTEGER", KdHex, "revision of the microcode; 0: not known", NULL),
 #undef GROUP
 #define GROUP "Appended For Windows Vista"
     ARRAY(KPRCB, Cache, "CACHE_DESCRIPTOR", KdCache, "", NULL),

@@ -119,8 +119,7 @@ static ULONG KiCacheRank(const CACHE_DESCRIPTOR *Cache)
     return Cache->Level * 4u + Ranks[Cache->Type];
 }
 
-/* Adds a cache at its place, unless there is one of its level and type or no room. */
-static VOID KiAddCache(PKPRCB Prcb, const CACHE_DESCRIPTOR *Cache, ULONG Sharing)
+VOID KiAddCache(PKPRCB Prcb, const CACHE_DESCRIPTOR *Cache, ULONG Sharing)
 {
     ULONG Rank = KiCacheRank(Cache);
     ULONG Place = 0;

@@ -5,7 +5,8 @@
  * A processor of the library goes by the rules of the newest version.
  *
  * Deviations:
- *   UpdateSignature is zero: NT reads model-specific register 0x8B, which a process cannot.
+ *   UpdateSignature is what the host tells of the revision of the microcode, put where NT finds it in model-specific
+ *   register 0x8B, which a process cannot read. It is zero for a record, and where the host does not tell.
  *   A CPU that hides CMPXCHG8B until a model-specific register is written (Transmeta, Centaur) counts as NT
  *   counts it after having written the register. A maximum leaf that firmware has lowered to 3 stays lowered, though NT
  *   raises it again from 6.0 on.
@@ -187,13 +188,8 @@ static VOID KiStoreFeatures(PKPRCB Prcb, PKI_CPUID Cpuid, const HAL_CPUID *Leaf1
     Prcb->FeatureBits = KiApplySteps(Bits, Cpuid, Rules->Steps);
 }
 
-VOID KiIdentifyProcessorAs(PKPRCB Prcb, KI_CPUID_SOURCE *Source, PVOID Context, const KI_IDENTIFY_RULES *Rules)
+VOID KiForgetIdentification(PKPRCB Prcb)
 {
-    KI_CPUID Cpuid = {.Source = Source, .Context = Context, .Highest = 0, .HighestExtended = 0x80000000};
-    HAL_CPUID Leaf0;
-    HAL_CPUID Leaf1;
-    HAL_CPUID Extended0;
-
     Prcb->CpuType = 0;
     Prcb->CpuID = 0;
     Prcb->CpuStep = 0;
@@ -210,8 +206,16 @@ VOID KiIdentifyProcessorAs(PKPRCB Prcb, KI_CPUID_SOURCE *Source, PVOID Context, 
     __builtin_memset(Prcb->Cache, 0, sizeof(Prcb->Cache));
     __builtin_memset(Prcb->CacheSharing, 0, sizeof(Prcb->CacheSharing));
     Prcb->CacheCount = 0;
+}
 
-    if (!KiReadLeaf(&Cpuid, 0, 0, &Leaf0)) {
+static VOID KiIdentify(PKPRCB Prcb, PKI_CPUID Cpuid, const KI_IDENTIFY_RULES *Rules)
+{
+    HAL_CPUID Leaf0;
+    HAL_CPUID Leaf1;
+    HAL_CPUID Extended0;
+
+    KiForgetIdentification(Prcb);
+    if (!KiReadLeaf(Cpuid, 0, 0, &Leaf0)) {
         return;
     }
     if (Leaf0.Eax > Rules->HighestLeaf) {
@@ -223,27 +227,34 @@ VOID KiIdentifyProcessorAs(PKPRCB Prcb, KI_CPUID_SOURCE *Source, PVOID Context, 
         Prcb->CpuModel = 3;
         return;
     }
-    KiStoreVendor(Prcb, &Cpuid, &Leaf0, Rules);
-    Cpuid.Highest = Leaf0.Eax != 0 ? Leaf0.Eax : 1;
-    if (!KiReadLeaf(&Cpuid, 1, 0, &Leaf1)) {
+    KiStoreVendor(Prcb, Cpuid, &Leaf0, Rules);
+    Cpuid->Highest = Leaf0.Eax != 0 ? Leaf0.Eax : 1;
+    if (!KiReadLeaf(Cpuid, 1, 0, &Leaf1)) {
         return;
     }
-    KiStoreSignature(Prcb, &Cpuid, Leaf1.Eax, Rules);
+    KiStoreSignature(Prcb, Cpuid, Leaf1.Eax, Rules);
     if ((Rules->Members & KI_MEMBER_CFLUSH_SIZE) != 0) {
         Prcb->CFlushSize = 8 * LEAF1_EBX_CLFLUSH(Leaf1.Ebx);
     }
     if ((Rules->Members & KI_MEMBER_INITIAL_APIC_ID) != 0) {
         Prcb->InitialApicId = LEAF1_EBX_APIC_ID(Leaf1.Ebx);
     }
-    if ((Cpuid.Vendor != CPU_AMD || Cpuid.Family >= 5) && KiReadLeaf(&Cpuid, 0x80000000, 0, &Extended0) &&
+    if ((Cpuid->Vendor != CPU_AMD || Cpuid->Family >= 5) && KiReadLeaf(Cpuid, 0x80000000, 0, &Extended0) &&
         Extended0.Eax > 0x80000000 && Extended0.Eax <= 0x800000FF) {
-        Cpuid.HighestExtended = Extended0.Eax;
+        Cpuid->HighestExtended = Extended0.Eax;
     }
-    KiStoreTopology(Prcb, &Cpuid, &Leaf1, Rules);
-    KiStoreFeatures(Prcb, &Cpuid, &Leaf1, Rules);
+    KiStoreTopology(Prcb, Cpuid, &Leaf1, Rules);
+    KiStoreFeatures(Prcb, Cpuid, &Leaf1, Rules);
     if ((Rules->Members & KI_MEMBER_CACHE) != 0) {
-        KiStoreCaches(Prcb, &Cpuid, Rules);
+        KiStoreCaches(Prcb, Cpuid, Rules);
     }
+}
+
+VOID KiIdentifyProcessorAs(PKPRCB Prcb, KI_CPUID_SOURCE *Source, PVOID Context, const KI_IDENTIFY_RULES *Rules)
+{
+    KI_CPUID Cpuid = {.Source = Source, .Context = Context, .HighestExtended = 0x80000000};
+
+    KiIdentify(Prcb, &Cpuid, Rules);
 }
 
 VOID KiIdentifyProcessor(PKPRCB Prcb, KI_CPUID_SOURCE *Source, PVOID Context)
@@ -257,9 +268,34 @@ static BOOLEAN KiHostCpuid(PVOID Context, ULONG Leaf, ULONG Subleaf, PHAL_CPUID 
     return HalCpuid(Leaf, Subleaf, Registers);
 }
 
-VOID KiIdentifyHostAs(PKPRCB Prcb, const KI_IDENTIFY_RULES *Rules)
+VOID KiStoreUpdateSignature(PKPRCB Prcb, UCHAR Vendor, ULONG Family, ULONG Revision, const KI_IDENTIFY_RULES *Rules)
 {
-    KiIdentifyProcessorAs(Prcb, KiHostCpuid, NULL, Rules);
+    if ((Rules->Members & KI_MEMBER_UPDATE_SIGNATURE) == 0 || (Rules->UpdateVendors & KI_VENDOR(Vendor)) == 0) {
+        return;
+    }
+    /* Where the register has it. */
+    if (Vendor == CPU_INTEL && Family >= 6) {
+        Prcb->UpdateSignature.QuadPart = (LONGLONG)((ULONGLONG)Revision << 32);
+    } else if (Vendor == CPU_AMD && Family >= 15) {
+        Prcb->UpdateSignature.QuadPart = Revision;
+    }
+}
+
+BOOLEAN KiIdentifyHostAs(PKPRCB Prcb, const KI_IDENTIFY_RULES *Rules)
+{
+    KI_CPUID Cpuid = {.Source = KiHostCpuid, .HighestExtended = 0x80000000};
+    ULONG HostProcessor = HalCurrentProcessor();
+    HAL_CPU_REPORT Report;
+    HAL_CPUID Leaf0;
+
+    if (!HalCpuid(0, 0, &Leaf0)) {
+        HalReportProcessor(HostProcessor, &Report);
+        KiIdentifyReportedAs(Prcb, &Report, Rules);
+        return FALSE;
+    }
+    KiIdentify(Prcb, &Cpuid, Rules);
+    KiStoreUpdateSignature(Prcb, Cpuid.Vendor, Cpuid.Family, HalProcessorMicrocode(HostProcessor), Rules);
+    return TRUE;
 }
 
 VOID KiCopyIdentification(PKPRCB Prcb, const KPRCB *From)

@@ -109,6 +109,7 @@ typedef struct _KI_IDENTIFY_RULES {
     BOOLEAN ExtendedModel;                    /* family 15 takes bits 16-19 */
     ULONG ExtendedModelVendors;               /* whose family 6 does so too */
     BOOLEAN RoundCores;                       /* CoresPerPhysicalProcessor goes up to a power of two */
+    ULONG UpdateVendors;                      /* whose UpdateSignature it reads, from some family on */
     ULONG DescriptorVendors;                  /* whose leaf 2 tells of caches */
     BOOLEAN ExtendedCaches;                   /* it knows leaf 0x8000001D */
     const KI_STEP_RULE *Flags[KI_RULE_LISTS]; /* what it makes of leaf 1 edx before it reads features; ends with NULL */
@@ -156,13 +157,30 @@ VOID KiIdentifyProcessorAs(PKPRCB Prcb, KI_CPUID_SOURCE *Source, PVOID Context, 
 /* The same by the newest version's rules. */
 VOID KiIdentifyProcessor(PKPRCB Prcb, KI_CPUID_SOURCE *Source, PVOID Context);
 
-/* The same, by any version's rules, for the CPU that the caller runs on; the caller is pinned there. */
-VOID KiIdentifyHostAs(PKPRCB Prcb, const KI_IDENTIFY_RULES *Rules);
+/*
+ * The same, by any version's rules, for the CPU that the caller runs on; the caller is pinned there. FALSE: the CPU has
+ * no cpuid, and the members say what the host tells of it.
+ */
+BOOLEAN KiIdentifyHostAs(PKPRCB Prcb, const KI_IDENTIFY_RULES *Rules);
+
+/* UpdateSignature of a processor whose microcode has this revision, for the vendors of which the version reads it. */
+VOID KiStoreUpdateSignature(PKPRCB Prcb, UCHAR Vendor, ULONG Family, ULONG Revision, const KI_IDENTIFY_RULES *Rules);
+
+/* All members as on a CPU of which nothing is known. */
+VOID KiForgetIdentification(PKPRCB Prcb);
 
 /* Copies what KiIdentifyProcessor fills, and MHz, from a processor that has been identified. */
 VOID KiCopyIdentification(PKPRCB Prcb, const KPRCB *From);
 
+/* --- identifyreport.c --- */
+
+/* The same for a CPU without cpuid, from what the host tells of it. */
+VOID KiIdentifyReportedAs(PKPRCB Prcb, const HAL_CPU_REPORT *Report, const KI_IDENTIFY_RULES *Rules);
+
 /* --- cache.c --- */
+
+/* Adds a cache at its place, unless there is one of its level and type or no room. */
+VOID KiAddCache(PKPRCB Prcb, const CACHE_DESCRIPTOR *Cache, ULONG Sharing);
 
 /* Fills Cache, CacheCount and CacheSharing. What KiStoreTopology fills is there already. */
 VOID KiStoreCaches(PKPRCB Prcb, PKI_CPUID Cpuid, const KI_IDENTIFY_RULES *Rules);
@@ -170,7 +188,7 @@ VOID KiStoreCaches(PKPRCB Prcb, PKI_CPUID Cpuid, const KI_IDENTIFY_RULES *Rules)
 /*
  * How many ids of logical processors share cache Index, from 0: those processors share it whose APIC ids are equal once
  * the ids are shifted right by the logarithm of this number, rounded up to a power of two. Not all ids need be in use.
- * 0: cpuid does not tell, or there is no such cache.
+ * 0: cpuid does not tell, or there is no such cache. Without cpuid it is the number of the host's CPUs that share it.
  */
 ULONG KiCacheSharing(const KPRCB *Prcb, ULONG Index);
 

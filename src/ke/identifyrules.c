@@ -221,8 +221,9 @@ static const KI_STEP_RULE KiSteps61[] = {
     {                                                                                                                  \
         .Version = (Label), .Members = (LabelMembers), .Vendors = VENDORS_51 | RISE, .HighestLeaf = 0xFFFFFFFF,        \
         .FamilyMask = 0xF, .ExtendedFamily = TRUE, .ExtendedModel = TRUE, .ExtendedModelVendors = INTEL | CENTAUR,     \
-        .RoundCores = TRUE, .DescriptorVendors = INTEL | CENTAUR, .ExtendedCaches = TRUE,                              \
-        .Flags = {KiFlags50, KiFlags51}, .Features = {FEATURES_63, KiFeatures100}, .Steps = {KiSteps50, KiSteps61},    \
+        .RoundCores = TRUE, .UpdateVendors = INTEL | AMD, .DescriptorVendors = INTEL | CENTAUR,                        \
+        .ExtendedCaches = TRUE, .Flags = {KiFlags50, KiFlags51}, .Features = {FEATURES_63, KiFeatures100},             \
+        .Steps = {KiSteps50, KiSteps61},                                                                               \
     }
 
 const KI_IDENTIFY_RULES KiIdentifyRules[] = {
@@ -256,6 +257,7 @@ const KI_IDENTIFY_RULES KiIdentifyRules[] = {
         .LowestLeaf = 1,
         .HighestLeaf = 3,
         .FamilyMask = 7,
+        .UpdateVendors = INTEL,
         .Features = {KiFeatures40, KiFeatures40Early},
     },
     {
@@ -265,6 +267,7 @@ const KI_IDENTIFY_RULES KiIdentifyRules[] = {
         .LowestLeaf = 1,
         .HighestLeaf = 3,
         .FamilyMask = 7,
+        .UpdateVendors = INTEL,
         .Features = {KiFeatures40, KiFeatures40Sp4},
     },
     {
@@ -274,6 +277,7 @@ const KI_IDENTIFY_RULES KiIdentifyRules[] = {
         .LowestLeaf = 1,
         .HighestLeaf = 0xFFFFFFFF,
         .FamilyMask = 0xF,
+        .UpdateVendors = INTEL,
         .Features = {KiFeatures40, KiFeatures40Sp4},
     },
     {
@@ -283,6 +287,7 @@ const KI_IDENTIFY_RULES KiIdentifyRules[] = {
         .LowestLeaf = 1,
         .HighestLeaf = 0xFFFFFFFF,
         .FamilyMask = 0xF,
+        .UpdateVendors = INTEL,
         .Flags = {KiFlags50},
         .Features = {KiFeatures50},
         .Steps = {KiSteps50, KiSteps50To61},
@@ -296,6 +301,7 @@ const KI_IDENTIFY_RULES KiIdentifyRules[] = {
         .FamilyMask = 0xF,
         .ExtendedFamily = TRUE,
         .ExtendedModel = TRUE,
+        .UpdateVendors = INTEL,
         .Flags = {KiFlags50, KiFlags51, KiFlags51To61},
         .Features = {KiFeatures50, KiFeatures51, KiFeatures51Only},
         .Steps = {KiSteps50, KiSteps50To61},
@@ -310,6 +316,7 @@ const KI_IDENTIFY_RULES KiIdentifyRules[] = {
         .ExtendedFamily = TRUE,
         .ExtendedModel = TRUE,
         .ExtendedModelVendors = INTEL,
+        .UpdateVendors = INTEL,
         .Flags = {KiFlags50, KiFlags51, KiFlags51To61},
         .Features = {KiFeatures50, KiFeatures51, KiFeatures51Only},
         .Steps = {KiSteps50, KiSteps50To61},
@@ -323,6 +330,7 @@ const KI_IDENTIFY_RULES KiIdentifyRules[] = {
         .FamilyMask = 0xF,
         .ExtendedFamily = TRUE,
         .ExtendedModel = TRUE,
+        .UpdateVendors = INTEL,
         .Flags = {KiFlags50, KiFlags51, KiFlags51To61},
         .Features = {KiFeatures50, KiFeatures51},
         .Steps = {KiSteps50, KiSteps50To61},
@@ -337,6 +345,7 @@ const KI_IDENTIFY_RULES KiIdentifyRules[] = {
         .ExtendedFamily = TRUE,
         .ExtendedModel = TRUE,
         .ExtendedModelVendors = INTEL,
+        .UpdateVendors = INTEL,
         .Flags = {KiFlags50, KiFlags51, KiFlags51To61},
         .Features = {KiFeatures50, KiFeatures51, KiFeatures52Late},
         .Steps = {KiSteps50, KiSteps50To61},
@@ -351,6 +360,7 @@ const KI_IDENTIFY_RULES KiIdentifyRules[] = {
         .ExtendedFamily = TRUE,
         .ExtendedModel = TRUE,
         .ExtendedModelVendors = INTEL,
+        .UpdateVendors = INTEL,
         .DescriptorVendors = INTEL,
         .Flags = {KiFlags50, KiFlags51, KiFlags51To61},
         .Features = {KiFeatures50, KiFeatures51, KiFeatures52Late, KiFeatures60, KiFeatures60Only},
@@ -366,6 +376,7 @@ const KI_IDENTIFY_RULES KiIdentifyRules[] = {
         .ExtendedFamily = TRUE,
         .ExtendedModel = TRUE,
         .ExtendedModelVendors = INTEL,
+        .UpdateVendors = INTEL,
         .DescriptorVendors = INTEL,
         .Flags = {KiFlags50, KiFlags51, KiFlags51To61},
         .Features = {KiFeatures50, KiFeatures51, KiFeatures52Late, KiFeatures60, KiFeatures60Only},
@@ -382,6 +393,7 @@ const KI_IDENTIFY_RULES KiIdentifyRules[] = {
         .ExtendedModel = TRUE,
         .ExtendedModelVendors = INTEL,
         .RoundCores = TRUE,
+        .UpdateVendors = INTEL,
         .DescriptorVendors = INTEL,
         .Flags = {KiFlags50, KiFlags51, KiFlags51To61},
         .Features = {KiFeatures50, KiFeatures51, KiFeatures52Late, KiFeatures60, KiFeatures61},
@@ -398,6 +410,7 @@ const KI_IDENTIFY_RULES KiIdentifyRules[] = {
         .ExtendedModel = TRUE,
         .ExtendedModelVendors = INTEL | CENTAUR,
         .RoundCores = TRUE,
+        .UpdateVendors = INTEL | AMD,
         .DescriptorVendors = INTEL | CENTAUR,
         .ExtendedCaches = TRUE,
         .Flags = {KiFlags50, KiFlags51},
@@ -414,6 +427,7 @@ const KI_IDENTIFY_RULES KiIdentifyRules[] = {
         .ExtendedModel = TRUE,
         .ExtendedModelVendors = INTEL | CENTAUR,
         .RoundCores = TRUE,
+        .UpdateVendors = INTEL | AMD,
         .DescriptorVendors = INTEL | CENTAUR,
         .ExtendedCaches = TRUE,
         .Flags = {KiFlags50, KiFlags51},

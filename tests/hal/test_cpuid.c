@@ -87,40 +87,6 @@ static void there_is_none(void **State)
 }
 #endif
 
-static void megahertz_are_plausible_or_unknown(void **State)
-{
-    ULONG Count = HalInitializeProcessors();
-
-    (void)State;
-    for (ULONG Index = 0; Index < Count; Index++) {
-        ULONG MHz = HalProcessorMHz(HalProcessor(Index)->HostProcessor);
-
-        if (MHz != 0)
-            assert_in_range(MHz, 10, 20000);
-    }
-    assert_int_equal(HalProcessorMHz(60000), 0);
-}
-
-/* On hosts that report them. */
-static void megahertz_are_found_where_cpuinfo_has_them(void **State)
-{
-    BOOLEAN Reported = FALSE;
-    char Line[256];
-    FILE *File = fopen("/proc/cpuinfo", "r");
-
-    (void)State;
-    if (File == NULL)
-        skip();
-    while (fgets(Line, sizeof(Line), File) != NULL)
-        Reported = Reported || strncmp(Line, "cpu MHz", 7) == 0;
-    fclose(File);
-    if (!Reported)
-        skip();
-    (void)HalInitializeProcessors();
-    for (ULONG Index = 0; Index < HalProcessorCount(); Index++)
-        assert_int_not_equal(HalProcessorMHz(HalProcessor(Index)->HostProcessor), 0);
-}
-
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
@@ -131,8 +97,6 @@ int main(void)
 #else
         cmocka_unit_test(there_is_none),
 #endif
-        cmocka_unit_test(megahertz_are_plausible_or_unknown),
-        cmocka_unit_test(megahertz_are_found_where_cpuinfo_has_them),
     };
 
     return cmocka_run_group_tests(Tests, NULL, NULL);
