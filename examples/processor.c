@@ -1,5 +1,5 @@
 /*
- * processor.c - counting processors, moving to one, and finding out where one is.
+ * processor.c - counting processors, moving to one, finding out where one is, and dropping cache lines.
  */
 #include <kprcb/machine.h>
 #include <kprcb/processor.h>
@@ -28,5 +28,7 @@ int main(void)
     KeRevertToUserGroupAffinityThread(&Previous);
 
     KeStallExecutionProcessor(50);
+    printf("lines of Number %s dropped from the caches, and it still says %u\n",
+           KeInvalidateRangeAllCaches(&Number, sizeof(Number)) ? "were" : "cannot be", Number.Number);
     return Index != 5 || Number.Group != 1 || Number.Number != 1;
 }

@@ -149,6 +149,17 @@ FORCEINLINE VOID KeMemoryBarrier(VOID)
 #endif
 }
 
+/*
+ * KeInvalidateRangeAllCaches (WDK: same; Vista). Writes the cache lines of Length bytes from BaseAddress back and drops
+ * them from the caches of all processors, line by line with clflush, or clflushopt where KPRCB.FeatureBits has it,
+ * CFlushSize bytes a step; on aarch64 with dc civac. It is done when the call returns. The first and the last line may
+ * reach beyond the range; contents stay. TRUE: done; so is a Length of zero, at once. FALSE: the processor has no such
+ * instruction, or the machine is of a version before Vista, which knows none: nothing was dropped, and the call was a
+ * full memory barrier. The range must be mapped: touching what is not faults, as on NT. IRQL <= DISPATCH_LEVEL; above:
+ * bug check IRQL_NOT_LESS_OR_EQUAL.
+ */
+KPRCB_API BOOLEAN KeInvalidateRangeAllCaches(PVOID BaseAddress, ULONG Length);
+
 /* KeGetRecommendedSharedDataAlignment (WDK: same). Bytes. Any IRQL. */
 KPRCB_API ULONG KeGetRecommendedSharedDataAlignment(VOID);
 

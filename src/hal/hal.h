@@ -200,6 +200,18 @@ typedef struct _HAL_CPU_REPORT {
 /* The caller runs on that CPU. */
 VOID HalReportProcessor(ULONG HostProcessor, PHAL_CPU_REPORT Report);
 
+/* --- flush.c: cache lines --- */
+
+/*
+ * Writes back and drops Lines lines of LineSize bytes, the first of which begins at First, from all caches of all CPUs;
+ * done on return. The lines are mapped. Stores to them that precede the call are written back. The second form is for
+ * CPUs that have clflushopt; both may be called only where the CPU has the instruction.
+ */
+typedef VOID HAL_FLUSH_LINES(ULONG_PTR First, SIZE_T Lines, ULONG LineSize);
+
+HAL_FLUSH_LINES HalFlushLines;
+HAL_FLUSH_LINES HalFlushLinesOptimized;
+
 /* --- console.c: reports; no allocation, callable while the program is broken --- */
 
 /* To stderr, by write(2). At most 1 KiB a call. Formats: those of snprintf. */

@@ -321,7 +321,7 @@ const KD_COMMAND KdCpuidCommand = {
             "  --list             list the versions, or with --dump the processors of the dump\n\n"
             "With --json: an object with \"processor\", \"rules\", the \"members\" that the version has, the names of\n"
             "the set \"features\", the leaves \"notInDump\" and \"cpuid\": a CPU without cpuid, as ARM's, is shown as\n"
-            "the host tells of it, and \"cpuid\" is false. FeatureBits of 3.50 and 3.51 are what these versions work\n"
-            "out, though their KPRCB does not keep it. UpdateSignature is the host's word, and zero for a dump.\n",
+            "the host tells of it, and \"cpuid\" is false. FeatureBits of 3.50 and 3.51 are what these versions\n"
+            "work out, though their KPRCB does not keep it. UpdateSignature is the host's word, and zero for a dump.\n",
     .Routine = KdRunCpuid,
 };

@@ -221,7 +221,7 @@ static void NothingIsToldWithoutFiles(void **State)
 static void BrokenNumbersCountAsNone(void **State)
 {
     static const char *const Broken[] = {
-        "", "\n", "x", "-1\n", "0x\n", "0x100000000\n", "\xFF\n", "99999999999999999999999\n", ": 5\n", " \t\n", "K\n"};
+        "", "\n", "x", "-1\n", "0x\n", "0x100000005\n", "\xFF\n", "99999999999999999999999\n", ": 5\n", " \t\n", "K\n"};
 
     (void)State;
     for (ULONG Index = 0; Index < ARRAYSIZE(Broken); Index++) {
