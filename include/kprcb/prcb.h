@@ -103,7 +103,7 @@ struct _KTHREAD;
 struct _KPRCB;
 struct _KPCR;
 
-typedef struct _KTHREAD *PKTHREAD, *PRKTHREAD;
+typedef struct _KTHREAD KTHREAD, *PKTHREAD, *PRKTHREAD;
 
 typedef struct _KDPC_LIST {
     SINGLE_LIST_ENTRY ListHead;

@@ -168,7 +168,7 @@ const KD_MEMBER KdPrcbMembers[] = {
     ROW(KPRCB, MajorVersion, "USHORT", KdNumber, "PRCB_MAJOR_VERSION", NULL),
     ROW(KPRCB, CurrentThread, "KTHREAD *", KdAddress, "owner, else resident, else idle thread", NULL),
     ROW(KPRCB, IdleThread, "KTHREAD *", KdAddress, "runs what nobody else runs here", NULL),
-    ROW(KPRCB, LegacyNumber, "UCHAR", KdNumber, "number within the group", NULL),
+    ROW(KPRCB, LegacyNumber, "UCHAR", KdNumber, "number for those that know only group 0", NULL),
     ROW(KPRCB, NestingLevel, "UCHAR", KdNumber, "depth of interrupts", NULL),
     ROW(KPRCB, BuildType, "USHORT", KdHex, "build:", KdExplainBuild),
     ROW(KPRCB, CpuType, "CHAR", KdHex, "family", NULL),

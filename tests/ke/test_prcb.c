@@ -159,15 +159,42 @@ static void test_version_and_build_type(void **State)
         for (ULONG Index = 0; Index < 2; Index += 1) {
             PKPRCB Prcb = KiProcessor(Index)->Prcb;
 
-            assert_int_equal(Prcb->MajorVersion, PRCB_MAJOR_VERSION);
-            assert_int_equal(Prcb->MinorVersion, PRCB_MINOR_VERSION);
-            assert_int_equal(Prcb->BuildType & PRCB_BUILD_DEBUG, Free != 0 ? 0 : PRCB_BUILD_DEBUG);
+            assert_int_equal(Prcb->MajorVersion, 1); /* in all versions of NT */
+            assert_int_equal(Prcb->MinorVersion, 1);
+            assert_int_equal(Prcb->BuildType, Free != 0 ? 0 : 1);
         }
         assert_int_equal(KprcbThread.Checked, FALSE);
         (void)KeGetCurrentThread();
         assert_int_equal(KprcbThread.Checked, Free == 0);
         StopMachine();
     }
+}
+
+/* What a driver that knows no groups takes for the number of its processor. */
+static void test_legacy_number_is_one_of_group_0(void **State)
+{
+    KPRCB_CONFIG Config = {.Size = sizeof(Config), .ProcessorCount = 7, .GroupSize = 3};
+
+    (void)State;
+    assert_int_equal(PRCB_MAJOR_VERSION, 1);
+    assert_int_equal(PRCB_MINOR_VERSION, 1);
+    assert_int_equal(PRCB_BUILD_DEBUG, 1);
+    assert_int_equal(PRCB_BUILD_UNIPROCESSOR, 2);
+    assert_int_equal(KprcbStart(&Config), STATUS_SUCCESS);
+    for (ULONG Index = 0; Index < 7; Index += 1) {
+        GROUP_AFFINITY Affinity = {.Group = (USHORT)(Index / 3), .Mask = (KAFFINITY)1 << Index % 3};
+        GROUP_AFFINITY Previous;
+        KIRQL OldIrql;
+
+        KeSetSystemGroupAffinityThread(&Affinity, &Previous);
+        OldIrql = KeRaiseIrqlToDpcLevel();
+        assert_int_equal(KeGetCurrentPrcb()->Number, Index);
+        assert_int_equal(KeGetCurrentPrcb()->LegacyNumber, KeGetCurrentProcessorNumber());
+        assert_true(KeGetCurrentPrcb()->LegacyNumber < KeQueryActiveProcessorCount(NULL));
+        KeLowerIrql(OldIrql);
+        KeRevertToUserGroupAffinityThread(&Previous);
+    }
+    StopMachine();
 }
 
 static void test_numbers(void **State)
@@ -260,6 +287,7 @@ int main(void)
         cmocka_unit_test(test_first_lock_queue_ends_a_line_and_the_second_begins_one),
         cmocka_unit_test(test_lock_queue_points_to_the_numbered_locks),
         cmocka_unit_test(test_version_and_build_type),
+        cmocka_unit_test(test_legacy_number_is_one_of_group_0),
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_target_set_is_the_first_of_target_sets),
         cmocka_unit_test(test_identification_is_the_same_everywhere),
