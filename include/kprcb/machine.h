@@ -58,7 +58,9 @@ KPRCB_API NTSTATUS KprcbStart(const KPRCB_CONFIG *Config);
  *   STATUS_SUCCESS
  *   STATUS_QUOTA_EXCEEDED          MaximumProcessorCount processors are active
  *   STATUS_INSUFFICIENT_RESOURCES  memory or threads; nothing has changed
- *   STATUS_INVALID_DEVICE_STATE    the caller's IRQL is not PASSIVE_LEVEL, or it is a thread of the machine
+ *   STATUS_INVALID_DEVICE_STATE    the caller's IRQL is not PASSIVE_LEVEL, or it is a thread of the machine, or inside a
+ *                                  callback of KeRegisterProcessorChangeCallback
+ *   any other error                the one that such a callback has set; nothing has changed
  */
 KPRCB_API NTSTATUS KprcbAddProcessor(PPROCESSOR_NUMBER Number);
 
@@ -89,7 +91,7 @@ KPRCB_API NTSTATUS KprcbAttachThread(ULONG ProcessorIndex);
  *   STATUS_SUCCESS
  *   STATUS_NOT_FOUND               the thread is not attached
  *   STATUS_INVALID_DEVICE_STATE    the caller's IRQL is not PASSIVE_LEVEL, or it is a thread of the machine or inside
- *                                  KprcbCatchBugCheck
+ *                                  KprcbCatchBugCheck, or inside a callback of KeRegisterProcessorChangeCallback
  */
 KPRCB_API NTSTATUS KprcbDetachThread(VOID);
 

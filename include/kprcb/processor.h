@@ -91,6 +91,49 @@ KPRCB_API USHORT KeQueryMaximumGroupCount(VOID);
 /* KeQueryGroupAffinity (WDK: same). The active processors of the group; 0: no such group. Any IRQL. */
 KPRCB_API KAFFINITY KeQueryGroupAffinity(USHORT GroupNumber);
 
+/* What a processor change callback is told of. */
+typedef enum _KE_PROCESSOR_CHANGE_NOTIFY_STATE {
+    KeProcessorAddStartNotify = 0, /* a processor is going to be added */
+    KeProcessorAddCompleteNotify,  /* it is active */
+    KeProcessorAddFailureNotify    /* it was not added, Status tells why */
+} KE_PROCESSOR_CHANGE_NOTIFY_STATE;
+
+typedef struct _KE_PROCESSOR_CHANGE_NOTIFY_CONTEXT {
+    KE_PROCESSOR_CHANGE_NOTIFY_STATE State;
+    ULONG NtNumber; /* the system-wide index */
+    NTSTATUS Status;
+#if !defined(NTDDI_VERSION) || NTDDI_VERSION >= 0x06010000
+    PROCESSOR_NUMBER ProcNumber;
+#endif
+} KE_PROCESSOR_CHANGE_NOTIFY_CONTEXT, *PKE_PROCESSOR_CHANGE_NOTIFY_CONTEXT;
+
+/* Called at PASSIVE_LEVEL. *OperationStatus may be set to an error, by KeProcessorAddStartNotify only. */
+typedef VOID PROCESSOR_CALLBACK_FUNCTION(PVOID CallbackContext, PKE_PROCESSOR_CHANGE_NOTIFY_CONTEXT ChangeContext,
+                                         PNTSTATUS OperationStatus);
+typedef PROCESSOR_CALLBACK_FUNCTION *PPROCESSOR_CALLBACK_FUNCTION;
+
+/* Flags of KeRegisterProcessorChangeCallback */
+#define KE_PROCESSOR_CHANGE_ADD_EXISTING 1 /* tell of the processors that are there, too */
+
+/*
+ * KeRegisterProcessorChangeCallback (WDK: same). From now on the callback is told of each processor that is added: of its
+ * start, and then of its completion or failure. With an error in *OperationStatus it is not added; those that were told
+ * of the start, in the order of registration, are told of the failure, but for the one that set the error. Processors
+ * are added one at a time, in the adder's thread.
+ * With KE_PROCESSOR_CHANGE_ADD_EXISTING it is told, before the call returns, of the start of every active processor and
+ * then of the completion of each; an error ends that by a failure for each one before, and there is no registration.
+ * Returns a handle; NULL: no memory, such an error, no function, or unknown flags. PASSIVE_LEVEL, else a bug check.
+ */
+KPRCB_API PVOID KeRegisterProcessorChangeCallback(PPROCESSOR_CALLBACK_FUNCTION CallbackFunction, PVOID CallbackContext,
+                                                  ULONG Flags);
+
+/*
+ * KeDeregisterProcessorChangeCallback (WDK: same). When it returns the callback does not run and is never called again.
+ * Callbacks may deregister each other, and themselves: then only the call that runs is still to return. KprcbStop
+ * deregisters all. PASSIVE_LEVEL. What is no handle is a bug check (KERNEL_SECURITY_CHECK_FAILURE).
+ */
+KPRCB_API VOID KeDeregisterProcessorChangeCallback(PVOID CallbackHandle);
+
 /*
  * KeSetSystemAffinityThreadEx (WDK: same). Group 0. Returns the previous system affinity, 0 if the thread had its
  * user affinity. A mask without an active processor changes nothing and returns 0. At or below APC_LEVEL the thread

@@ -15,6 +15,9 @@
  * the count still while a KeIpiGenericCall is under way: until its end the new processor is named by nobody, and its
  * idle thread stays below DISPATCH_LEVEL.
  *
+ * Callbacks (processorcallback.c) are told before and after, the addition lock held. A bug check that unwinds out of one
+ * releases the lock; others are not told how it ended.
+ *
  * The machine does not stop meanwhile: the adder is attached, so that KprcbStop by another thread
  * finds it, and its own is refused (KTHREAD.Adding). The addition lock is held while the adder waits for the broadcast
  * lock; whoever waits for the addition lock is at PASSIVE_LEVEL and owns no processor, so no rendezvous waits for it.
@@ -30,8 +33,46 @@ VOID KiAbandonAdditions(VOID)
     KiAdditionLock = (HAL_MUTEX){0};
 }
 
-/* The addition lock held. */
-static NTSTATUS KiAddProcessor(ULONG Index)
+static VOID KiLetGoAdditions(PKTHREAD Thread)
+{
+    KiFreeRemovedCallbacks();
+    HalReleaseMutex(&KiAdditionLock);
+    Thread->Adding = FALSE;
+}
+
+static NTSTATUS KiCallFramed(KPRCB_THREAD_BLOCK *Block, NTSTATUS (*Routine)(PVOID), PVOID Context)
+{
+    KI_FRAME Frame;
+    NTSTATUS Status;
+
+    KiEnterFrame(Block, &Frame, KiCleanupFrame);
+    if (setjmp(Frame.Jump) != 0) {
+        KiLeaveFrame(&KprcbThread, &Frame);
+        KiForgetTold();
+        KiLetGoAdditions(KprcbThread.Thread);
+        KiPassBugCheck(&Frame.BugCheck);
+    }
+    Status = Routine(Context);
+    KiLeaveFrame(&KprcbThread, &Frame);
+    return Status;
+}
+
+NTSTATUS KiHoldingAdditions(KPRCB_THREAD_BLOCK *Block, NTSTATUS (*Routine)(PVOID), PVOID Context)
+{
+    PKTHREAD Thread = Block->Thread;
+    NTSTATUS Status;
+
+    if (Thread->Adding) {
+        return Routine(Context);
+    }
+    Thread->Adding = TRUE;
+    HalAcquireMutex(&KiAdditionLock);
+    Status = Thread->Frame == NULL ? Routine(Context) : KiCallFramed(Block, Routine, Context);
+    KiLetGoAdditions(Thread);
+    return Status;
+}
+
+static NTSTATUS KiCreateProcessor(ULONG Index)
 {
     NTSTATUS Status = STATUS_INSUFFICIENT_RESOURCES;
 
@@ -44,25 +85,31 @@ static NTSTATUS KiAddProcessor(ULONG Index)
     return Status;
 }
 
+static NTSTATUS KiAddProcessor(PVOID Context)
+{
+    ULONG Index = KiProcessorCount();
+    NTSTATUS Status;
+
+    if (Index >= KiMachine.MaximumProcessors) {
+        return STATUS_QUOTA_EXCEEDED;
+    }
+    Status = KiTellStart(Index);
+    if (NT_SUCCESS(Status)) {
+        Status = KiCreateProcessor(Index);
+    }
+    KiTellEnd(Index, Status);
+    if (NT_SUCCESS(Status) && Context != NULL) {
+        (VOID) KeGetProcessorNumberFromIndex(Index, Context);
+    }
+    return Status;
+}
+
 NTSTATUS KprcbAddProcessor(PPROCESSOR_NUMBER Number)
 {
     KPRCB_THREAD_BLOCK *Block = KiEnter();
-    NTSTATUS Status = STATUS_QUOTA_EXCEEDED;
-    ULONG Index;
 
     if (Block->Irql != PASSIVE_LEVEL || Block->Thread->Kind == KiMachineThread || Block->Thread->Adding) {
         return STATUS_INVALID_DEVICE_STATE;
     }
-    Block->Thread->Adding = TRUE;
-    HalAcquireMutex(&KiAdditionLock);
-    Index = KiProcessorCount();
-    if (Index < KiMachine.MaximumProcessors) {
-        Status = KiAddProcessor(Index);
-    }
-    HalReleaseMutex(&KiAdditionLock);
-    Block->Thread->Adding = FALSE;
-    if (NT_SUCCESS(Status) && Number != NULL) {
-        (VOID) KeGetProcessorNumberFromIndex(Index, Number);
-    }
-    return Status;
+    return KiHoldingAdditions(Block, KiAddProcessor, Number);
 }

@@ -76,8 +76,26 @@ NTSTATUS KiCreateProcessorThreads(ULONG Index);
 VOID KiStopProcessorThreads(ULONG Count);
 
 /* --- addprocessor.c --- */
+/*
+ * Runs a routine that holds the addition lock, below which a bug check may unwind the caller. IRQL PASSIVE_LEVEL. At once
+ * if the caller holds the lock already, inside a callback.
+ */
+NTSTATUS KiHoldingAdditions(KPRCB_THREAD_BLOCK *Block, NTSTATUS (*Routine)(PVOID), PVOID Context);
 /* No processor is being added: for the child of a fork. */
 VOID KiAbandonAdditions(VOID);
+
+/* --- processorcallback.c; all with the addition lock, but where said --- */
+/* Tells the callbacks of the start; an error is one of theirs, and ends it. */
+NTSTATUS KiTellStart(ULONG Index);
+/* Tells those that were told of the start what became of it. */
+VOID KiTellEnd(ULONG Index, NTSTATUS Status);
+/* A bug check has unwound in between. */
+VOID KiForgetTold(VOID);
+VOID KiFreeRemovedCallbacks(VOID);
+/* The machine stops: no lock. */
+VOID KiFreeAllCallbacks(VOID);
+/* For the child of a fork. */
+VOID KiAbandonCallbacks(VOID);
 
 /* --- config.c: what the caller and the environment ask for --- */
 NTSTATUS KiReadConfig(const KPRCB_CONFIG *Config, KI_MACHINE *Machine);
@@ -112,7 +130,7 @@ typedef struct _KTHREAD {
     BOOLEAN MovePending; /* the affinity changed at DISPATCH_LEVEL */
     BOOLEAN SystemAffinityActive;
     BOOLEAN volatile ApcInterrupt; /* an APC_LEVEL software interrupt is pending */
-    BOOLEAN Adding;                /* is inside KprcbAddProcessor: the machine must not stop under it */
+    BOOLEAN Adding;                /* holds the addition lock, or waits for it: the machine must not stop under it */
     GROUP_AFFINITY UserAffinity;
     GROUP_AFFINITY SystemAffinity;
     PKPCR Residence;          /* the processor of which it is, or was until displaced, the resident */

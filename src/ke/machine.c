@@ -25,6 +25,7 @@ static VOID KiForkChild(VOID)
     KiAbandonCalls();
     KiAbandonWatches();
     KiAbandonAdditions();
+    KiAbandonCallbacks();
     KiSleepers = 0;
     KiMachine = (KI_MACHINE){0};
     KiIdleHandles = NULL;
@@ -60,6 +61,7 @@ static VOID KiFreeMachine(VOID)
         HalFreePages(KiIdleHandles, KiHandleBytes());
     }
     KiFreeThreads();
+    KiFreeAllCallbacks();
     KiIdleHandles = NULL;
     KiMachine = (KI_MACHINE){0};
 }
@@ -210,7 +212,7 @@ static const char *KiFindOutstanding(VOID)
 static const char *KiFindCallersBusiness(PKTHREAD Thread)
 {
     if (Thread != NULL && Thread->Adding) {
-        return "the caller is adding a processor";
+        return "the caller is inside a callback of KeRegisterProcessorChangeCallback";
     }
     return Thread != NULL && Thread->Frame != NULL ? "the caller is inside KprcbCatchBugCheck" : NULL;
 }

@@ -3,7 +3,7 @@
  *
  * Every thread that calls the library is attached: by name (KprcbAttachThread), by its first call, or, the machine's
  * own, as it is created. A thread that ends detaches by itself; one that ends at or above DISPATCH_LEVEL is a bug
- * check.
+ * check, and so is one that ends inside a callback that is told of processors.
  *
  * Memory of threads comes in blocks of pages and is kept on a free list until the machine stops: revokers and the
  * interrupt path read HostId of a thread that may just have ended.
@@ -116,7 +116,7 @@ static VOID KiThreadExit(PVOID Context)
     if (Block->Thread == NULL || Block->Thread != Context) {
         return;
     }
-    if (Block->Irql >= DISPATCH_LEVEL) {
+    if (Block->Irql >= DISPATCH_LEVEL || Block->Thread->Adding) {
         KeBugCheckEx(KERNEL_APC_PENDING_DURING_EXIT, 0, 0, Block->Irql, 0);
     }
     KiEndResidency(Block);

@@ -146,6 +146,14 @@ _Static_assert(SYNCH_LEVEL == SELECT(12, 28) && CLOCK_LEVEL == SELECT(13, 28) &&
                    PROFILE_LEVEL == SELECT(15, 27) && HIGH_LEVEL == SELECT(15, 31),
                "high levels");
 
+/* --- processor.h --- */
+
+SIZE(KE_PROCESSOR_CHANGE_NOTIFY_CONTEXT, 16, 16);
+MEMBER(KE_PROCESSOR_CHANGE_NOTIFY_CONTEXT, State, 0, 0);
+MEMBER(KE_PROCESSOR_CHANGE_NOTIFY_CONTEXT, NtNumber, 4, 4);
+MEMBER(KE_PROCESSOR_CHANGE_NOTIFY_CONTEXT, Status, 8, 8);
+MEMBER(KE_PROCESSOR_CHANGE_NOTIFY_CONTEXT, ProcNumber, 12, 12);
+
 /* --- machine.h, bugcheck.h: the library's own; they only grow at the end --- */
 
 MEMBER(KPRCB_CONFIG, Size, 0, 0);
@@ -154,6 +162,7 @@ MEMBER(KPRCB_CONFIG, GroupSize, 8, 8);
 MEMBER(KPRCB_CONFIG, Flags, 12, 12);
 MEMBER(KPRCB_CONFIG, TimeIncrement, 16, 16);
 MEMBER(KPRCB_CONFIG, Version, 24, 20);
+MEMBER(KPRCB_CONFIG, MaximumProcessorCount, 32, 24);
 
 SIZE(KPRCB_BUGCHECK, 40, 20);
 MEMBER(KPRCB_BUGCHECK, Code, 0, 0);
