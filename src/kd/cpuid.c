@@ -322,6 +322,6 @@ const KD_COMMAND KdCpuidCommand = {
             "With --json: an object with \"processor\", \"rules\", the \"members\" that the version has, the names of\n"
             "the set \"features\", the leaves \"notInDump\" and \"cpuid\": a CPU without cpuid, as ARM's, is shown as\n"
             "the host tells of it, and \"cpuid\" is false. FeatureBits of 3.50 and 3.51 are what these versions\n"
-            "work out, though their KPRCB does not keep it. UpdateSignature is the host's word, and zero for a dump.\n",
+            "work out, though their KPRCB does not keep it. UpdateSignature is what the host says, 0 for a dump.\n",
     .Routine = KdRunCpuid,
 };

@@ -4,7 +4,7 @@
  *   processor  leaf  subleaf  eax  ebx  ecx  edx
  *
  * The first line is these names. Numbers are hexadecimal, up to eight digits, without prefix. Each line ends with a
- * newline. Anything else is refused, with the number of the line.
+ * newline. Anything else is refused, with the number of the line; control characters too, so that none reaches a terminal.
  *
  * A record may leave out leaves: extracts leave out those that are of no interest or zero. One that lacks leaf 0, or one
  * of 1, 2, 7 and 0x80000001 to 0x80000008 though a maximum tells of it, is refused as truncated. Other leaves count as
@@ -35,32 +35,109 @@ static BOOLEAN KdParseHex(const char *Text, PULONG Number)
     return TRUE;
 }
 
-static const KD_CPUID_LEAF *KdFindLeaf(const KD_CPUID_DUMP *Dump, const char *Processor, ULONG Leaf, ULONG Subleaf)
-{
-    for (ULONG Index = 0; Index < Dump->Count; Index++) {
-        const KD_CPUID_LEAF *Found = &Dump->Leaves[Index];
+/* --- the tables --- */
 
+static ULONG KdHash(const char *Processor, ULONG Leaf, ULONG Subleaf)
+{
+    ULONG Hash = Leaf * 31 + Subleaf;
+
+    for (; *Processor != 0; Processor++) {
+        Hash = Hash * 31 + (UCHAR)*Processor;
+    }
+    return Hash * 2654435769u >> 7;
+}
+
+/* The entry of a leaf, or the free one where it belongs. NULL: there are no tables yet. */
+static ULONG *KdLeafEntry(const KD_CPUID_DUMP *Dump, const char *Processor, ULONG Leaf, ULONG Subleaf)
+{
+    ULONG Place = KdHash(Processor, Leaf, Subleaf);
+
+    for (; Dump->TableSize != 0; Place++) {
+        ULONG *Entry = &Dump->LeafTable[Place & (Dump->TableSize - 1)];
+        const KD_CPUID_LEAF *Found;
+
+        if (*Entry == 0) {
+            return Entry;
+        }
+        Found = &Dump->Leaves[*Entry - 1];
         if (Found->Leaf == Leaf && Found->Subleaf == Subleaf && strcmp(Found->Processor, Processor) == 0) {
-            return Found;
+            return Entry;
         }
     }
     return NULL;
 }
 
-static BOOLEAN KdAddLeaf(KD_CPUID_DUMP *Dump, const KD_CPUID_LEAF *Leaf)
+static ULONG *KdNameEntry(const KD_CPUID_DUMP *Dump, const char *Processor)
 {
-    /* The capacity is the next power of two. */
-    if ((Dump->Count & (Dump->Count - 1)) == 0) {
-        KD_CPUID_LEAF *Leaves = realloc(Dump->Leaves, 2 * (Dump->Count + 1) * sizeof(*Leaves));
+    ULONG Place = KdHash(Processor, 0, 0);
 
-        if (Leaves == NULL) {
-            return FALSE;
+    for (; Dump->TableSize != 0; Place++) {
+        ULONG *Entry = &Dump->NameTable[Place & (Dump->TableSize - 1)];
+
+        if (*Entry == 0 || strcmp(Dump->Leaves[*Entry - 1].Processor, Processor) == 0) {
+            return Entry;
         }
+    }
+    return NULL;
+}
+
+static void KdEnterLeaf(KD_CPUID_DUMP *Dump, ULONG Number)
+{
+    const KD_CPUID_LEAF *Leaf = &Dump->Leaves[Number - 1];
+    ULONG *Name = KdNameEntry(Dump, Leaf->Processor);
+
+    *KdLeafEntry(Dump, Leaf->Processor, Leaf->Leaf, Leaf->Subleaf) = Number;
+    if (*Name == 0) {
+        *Name = Number;
+    }
+}
+
+/* Room for twice as many leaves. FALSE: no memory; the dump is as it was. */
+static BOOLEAN KdGrow(KD_CPUID_DUMP *Dump)
+{
+    ULONG Size = Dump->TableSize != 0 ? 2 * Dump->TableSize : 256;
+    KD_CPUID_LEAF *Leaves = realloc(Dump->Leaves, (size_t)Size / 2 * sizeof(*Leaves));
+    ULONG *LeafTable = calloc(Size, sizeof(*LeafTable));
+    ULONG *NameTable = calloc(Size, sizeof(*NameTable));
+
+    if (Leaves != NULL) {
         Dump->Leaves = Leaves;
     }
-    Dump->Leaves[Dump->Count++] = *Leaf;
+    if (Leaves == NULL || LeafTable == NULL || NameTable == NULL || Size == 0) {
+        free(LeafTable);
+        free(NameTable);
+        return FALSE;
+    }
+    free(Dump->LeafTable);
+    free(Dump->NameTable);
+    Dump->LeafTable = LeafTable;
+    Dump->NameTable = NameTable;
+    Dump->TableSize = Size;
+    for (ULONG Number = 1; Number <= Dump->Count; Number++) {
+        KdEnterLeaf(Dump, Number);
+    }
     return TRUE;
 }
+
+static const KD_CPUID_LEAF *KdFindLeaf(const KD_CPUID_DUMP *Dump, const char *Processor, ULONG Leaf, ULONG Subleaf)
+{
+    const ULONG *Entry = KdLeafEntry(Dump, Processor, Leaf, Subleaf);
+
+    return Entry != NULL && *Entry != 0 ? &Dump->Leaves[*Entry - 1] : NULL;
+}
+
+static BOOLEAN KdAddLeaf(KD_CPUID_DUMP *Dump, const KD_CPUID_LEAF *Leaf)
+{
+    /* The tables stay half empty. */
+    if (Dump->Count == Dump->TableSize / 2 && !KdGrow(Dump)) {
+        return FALSE;
+    }
+    Dump->Leaves[Dump->Count++] = *Leaf;
+    KdEnterLeaf(Dump, Dump->Count);
+    return TRUE;
+}
+
+/* --- the lines --- */
 
 static BOOLEAN KdParseLine(KD_CPUID_DUMP *Dump, char *Line, ULONG Number)
 {
@@ -113,51 +190,69 @@ static BOOLEAN KdParseLine(KD_CPUID_DUMP *Dump, char *Line, ULONG Number)
     return TRUE;
 }
 
-/* A NUL would hide the rest of its line; as a byte that no field may have, it is complained of. */
-static BOOLEAN KdReadLine(FILE *File, char *Line, BOOLEAN *Ended)
+typedef enum _KD_LINE { KdLineRead, KdLineEnd, KdLineCut, KdLineTooLong, KdLineControl } KD_LINE;
+
+/* Reads a line without its newline. KdLineControl: *Byte is a control character in it. */
+static KD_LINE KdReadLine(FILE *File, char *Line, int *Byte)
 {
     size_t Length = 0;
-    int Byte;
 
-    *Ended = FALSE;
-    while (Length < MAXIMUM_LINE - 1 && (Byte = getc(File)) != EOF) {
-        if (Byte == '\n') {
-            *Ended = TRUE;
-            break;
+    while ((*Byte = getc(File)) != EOF) {
+        if (*Byte == '\n') {
+            Line[Length] = 0;
+            return KdLineRead;
         }
-        Line[Length++] = Byte != 0 ? (char)Byte : '?';
+        if ((*Byte < ' ' && *Byte != '\t') || *Byte == 0x7F) {
+            return KdLineControl;
+        }
+        if (Length == MAXIMUM_LINE - 1) {
+            return KdLineTooLong;
+        }
+        Line[Length++] = (char)*Byte;
     }
-    Line[Length] = 0;
-    return Length > 0 || *Ended;
+    return Length == 0 || ferror(File) ? KdLineEnd : KdLineCut;
+}
+
+static BOOLEAN KdUseLine(KD_CPUID_DUMP *Dump, char *Line, ULONG Number, KD_LINE Kind, int Byte)
+{
+    const char *Path = Dump->Path;
+    unsigned long At = Number;
+
+    if (Kind == KdLineCut) {
+        KdComplain("%s, line %lu: ends without a newline; the file is truncated", Path, At);
+    } else if (Kind == KdLineTooLong) {
+        KdComplain("%s, line %lu: too long; more than %d characters", Path, At, MAXIMUM_LINE - 1);
+    } else if (Kind == KdLineControl && Byte == '\r') {
+        KdComplain("%s, line %lu: a carriage return; lines end with a newline alone", Path, At);
+    } else if (Kind == KdLineControl) {
+        KdComplain("%s, line %lu: not text, the byte 0x%02x is in it", Path, At, Byte);
+    } else if (Number == 1 && strcmp(Line, KdDumpHeader) != 0) {
+        KdComplain("%s, line 1: not the names 'processor leaf subleaf eax ebx ecx edx', parted by tabs", Path);
+    } else {
+        return Number == 1 || KdParseLine(Dump, Line, Number);
+    }
+    return FALSE;
 }
 
 static BOOLEAN KdReadLines(KD_CPUID_DUMP *Dump, FILE *File)
 {
     char Line[MAXIMUM_LINE];
-    BOOLEAN Ended;
+    ULONG Number = 1;
+    KD_LINE Kind;
+    int Byte;
 
-    for (ULONG Number = 1; KdReadLine(File, Line, &Ended); Number++) {
-        if (!Ended) {
-            KdComplain(feof(File) ? "%s, line %lu: ends without a newline; the file is truncated"
-                                  : "%s, line %lu: too long",
-                       Dump->Path, (unsigned long)Number);
+    while ((Kind = KdReadLine(File, Line, &Byte)) != KdLineEnd) {
+        if (!KdUseLine(Dump, Line, Number, Kind, Byte)) {
             return FALSE;
         }
-        if (Number > 1 && !KdParseLine(Dump, Line, Number)) {
-            return FALSE;
-        }
-        if (Number == 1 && strcmp(Line, KdDumpHeader) != 0) {
-            KdComplain("%s, line 1: not the names 'processor leaf subleaf eax ebx ecx edx', parted by tabs",
-                       Dump->Path);
-            return FALSE;
-        }
+        Number++;
     }
     if (ferror(File)) {
         KdComplain("%s: %s", Dump->Path, strerror(errno));
         return FALSE;
     }
     if (Dump->Count == 0) {
-        KdComplain("%s: there is no processor in it", Dump->Path);
+        KdComplain(Number == 1 ? "%s: the file is empty" : "%s: there is no processor in it", Dump->Path);
         return FALSE;
     }
     return TRUE;
@@ -185,17 +280,17 @@ int KdReadDump(const char *Path, KD_CPUID_DUMP *Dump)
 void KdFreeDump(KD_CPUID_DUMP *Dump)
 {
     free(Dump->Leaves);
+    free(Dump->LeafTable);
+    free(Dump->NameTable);
     *Dump = (KD_CPUID_DUMP){0};
 }
 
+/* Index of a processor's first leaf; Count: there is no such processor. */
 static ULONG KdFirstLineOf(const KD_CPUID_DUMP *Dump, const char *Processor)
 {
-    ULONG Index = 0;
+    const ULONG *Entry = KdNameEntry(Dump, Processor);
 
-    while (Index < Dump->Count && strcmp(Dump->Leaves[Index].Processor, Processor) != 0) {
-        Index++;
-    }
-    return Index;
+    return Entry != NULL && *Entry != 0 ? *Entry - 1 : Dump->Count;
 }
 
 const char *KdNextProcessor(const KD_CPUID_DUMP *Dump, const char *Previous)

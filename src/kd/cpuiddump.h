@@ -21,6 +21,10 @@ typedef struct _KD_CPUID_DUMP {
     const char *Path;
     KD_CPUID_LEAF *Leaves;
     ULONG Count;
+    /* Hash tables of numbers of leaves, from 1; 0: free. Of TableSize entries, a power of two above the count. */
+    ULONG *LeafTable; /* by processor, leaf and subleaf */
+    ULONG *NameTable; /* by processor: its first */
+    ULONG TableSize;
 } KD_CPUID_DUMP;
 
 /* One processor of a dump. Missing: leaves that KdRecordCpuid was asked for and did not find. */

@@ -135,12 +135,72 @@ static void TestFilesThatCannotBeReadAreNamed(void **State)
     Free(&Result);
 }
 
+/* Whatever the file is, one line says what is wrong with it, and nothing of it reaches the terminal. */
+static void TestFilesThatAreNoTextAreRefused(void **State)
+{
+    char Line[8192];
+    RESULT Result;
+
+    (void)State;
+    snprintf(Line, sizeof(Line), "cpuid --dump %s", Command);
+    Result = Run(Line);
+    assert_int_equal(Result.Exit, KD_FAILED);
+    assert_non_null(strstr(Result.Errors, "line 1: not text, the byte 0x7f is in it\n"));
+    Free(&Result);
+    Result = Run("cpuid --dump /dev/zero");
+    assert_int_equal(Result.Exit, KD_FAILED);
+    assert_non_null(strstr(Result.Errors, "/dev/zero, line 1: not text, the byte 0x00 is in it\n"));
+    Free(&Result);
+    AssertTextRefused("\xEF\xBB\xBF" HEADER LEAF0("00000001") LEAF1, "line 1: not the names");
+    AssertTextRefused("\x1F\x8B", "line 1: not text, the byte 0x1f");
+    AssertTextRefused(HEADER "\x1B[31mP\t0\t0\t0\t0\t0\t0\n", "line 2: not text, the byte 0x1b");
+    AssertTextRefused(HEADER LEAF0("00000001") "P\t1\t0\t617\t0\t0\t0\x7F\n", "line 3: not text, the byte 0x7f");
+}
+
+#define MANY 100000
+
+/* A file of the size that the whole collection would have. */
+static void TestManyLinesAreReadInTime(void **State)
+{
+    size_t Size = sizeof(HEADER) + MANY * 48;
+    char *Text = malloc(Size);
+    size_t Length = (size_t)snprintf(Text, Size, "%s", HEADER);
+    KD_CPUID_DUMP Dump;
+    KD_CPUID_RECORD Record;
+    ULONG Processors = 0;
+
+    (void)State;
+    assert_non_null(Text);
+    for (ULONG Index = 0; Index < MANY; Index++) {
+        Length += (size_t)snprintf(Text + Length, Size - Length, "P%u\t%x\t0\t%x\t0\t0\t0\n", (unsigned)Index / 10,
+                                   (unsigned)Index % 10, (unsigned)Index);
+    }
+    WriteDump(Text, Length);
+    free(Text);
+    assert_int_equal(KdReadDump(Path, &Dump), KD_OK);
+    assert_int_equal(Dump.Count, MANY);
+    for (const char *Name = KdNextProcessor(&Dump, NULL); Name != NULL; Name = KdNextProcessor(&Dump, Name)) {
+        Processors++;
+    }
+    assert_int_equal(Processors, MANY / 10);
+    for (ULONG Index = 0; Index < MANY; Index++) {
+        HAL_CPUID Registers;
+        char Name[32];
+
+        snprintf(Name, sizeof(Name), "P%u", (unsigned)Index / 10);
+        Record = (KD_CPUID_RECORD){.Dump = &Dump, .Processor = Name};
+        assert_true(KdRecordCpuid(&Record, Index % 10, 0, &Registers));
+        assert_int_equal(Registers.Eax, Index);
+    }
+    KdFreeDump(&Dump);
+}
+
 static void TestMalformedLinesAreNamed(void **State)
 {
     char Long[512] = HEADER;
 
     (void)State;
-    AssertTextRefused("", "no processor");
+    AssertTextRefused("", ": the file is empty");
     AssertTextRefused(HEADER, "no processor");
     AssertTextRefused(LEAF0("00000001") LEAF1, "line 1: not the names");
     AssertTextRefused("\n" HEADER LEAF0("00000001") LEAF1, "line 1: not the names");
@@ -155,10 +215,10 @@ static void TestMalformedLinesAreNamed(void **State)
     AssertTextRefused(HEADER "P\t0\t0\t1\t0\t0\t 1\n", "line 2: ' 1' is not");
     AssertTextRefused(HEADER "P\t0\t0\t1\t0\t0\t000000001\n", "line 2: '000000001' is not");
     AssertTextRefused(HEADER "P\t0\t0\t1\t0\t0\tg\n", "line 2: 'g' is not");
-    AssertTextRefused(HEADER "P\t0\t0\t1\t0\t0\t0\r\n", "is not a hexadecimal number");
+    AssertTextRefused(HEADER "P\t0\t0\t1\t0\t0\t0\r\n", "line 2: a carriage return");
     AssertTextRefused(HEADER LEAF0("00000001") LEAF1 LEAF1, "line 4: leaf 0x1, subleaf 0x0 of 'P' a second time");
     AssertRefused(HEADER "P\t0\t0\t1\t0\t0\t0\0001\n", sizeof(HEADER "P\t0\t0\t1\t0\t0\t0\0001\n") - 1,
-                  "line 2: '0?1'");
+                  "line 2: not text, the byte 0x00 is in it");
     memset(Long + strlen(HEADER), 'x', 64);
     AssertTextRefused(strcat(Long, "\t0\t0\t0\t0\t0\t0\n"), "line 2: the processor's name must have 1 to 63");
     memset(Long + strlen(HEADER), 'x', 300);
@@ -200,9 +260,10 @@ static int Teardown(void **State)
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
-        cmocka_unit_test(TestEveryLeafOfTheDumpsIsRead), cmocka_unit_test(TestWhatARecordLacksIsRemembered),
-        cmocka_unit_test(TestSmallDumpsAreAccepted),     cmocka_unit_test(TestFilesThatCannotBeReadAreNamed),
-        cmocka_unit_test(TestMalformedLinesAreNamed),    cmocka_unit_test(TestTruncatedDumpsAreNamed),
+        cmocka_unit_test(TestEveryLeafOfTheDumpsIsRead),    cmocka_unit_test(TestWhatARecordLacksIsRemembered),
+        cmocka_unit_test(TestSmallDumpsAreAccepted),        cmocka_unit_test(TestFilesThatCannotBeReadAreNamed),
+        cmocka_unit_test(TestFilesThatAreNoTextAreRefused), cmocka_unit_test(TestManyLinesAreReadInTime),
+        cmocka_unit_test(TestMalformedLinesAreNamed),       cmocka_unit_test(TestTruncatedDumpsAreNamed),
     };
 
     return cmocka_run_group_tests(Tests, Setup, Teardown);

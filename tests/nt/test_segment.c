@@ -67,12 +67,18 @@ static void TheFirstReadStartsTheMachine(void **State)
 #define ROUNDS 3000
 
 static ULONG Others;
+static ULONG Arrived;
 
 static void *ReadMyself(void *Context)
 {
     KTHREAD *Myself = KeGetCurrentThread();
 
     (void)Context;
+    /* More threads than processors: not each can be its processor's CurrentThread. */
+    __atomic_fetch_add(&Arrived, 1, __ATOMIC_ACQ_REL);
+    while (__atomic_load_n(&Arrived, __ATOMIC_ACQUIRE) < THREADS) {
+        YieldProcessor();
+    }
     for (ULONG Round = 0; Round < ROUNDS; Round++) {
         KIRQL OldIrql;
 
