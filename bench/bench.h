@@ -47,6 +47,7 @@ extern const BENCH_ROW BenchIrqlRows[];
 extern const BENCH_ROW BenchSpinLockRows[];
 extern const BENCH_ROW BenchRwSpinLockRows[];
 extern const BENCH_ROW BenchDpcRows[];
+extern const BENCH_ROW BenchDpcThreadRows[];
 extern const BENCH_ROW BenchIpiRows[];
 extern const BENCH_ROW BenchMachineRows[];
 

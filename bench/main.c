@@ -27,8 +27,8 @@
 
 BENCH_OPTIONS BenchOptions = {.Seconds = 1};
 
-static const BENCH_ROW *const Tables[] = {BenchIrqlRows, BenchSpinLockRows, BenchRwSpinLockRows,
-                                          BenchDpcRows,  BenchIpiRows,      BenchMachineRows};
+static const BENCH_ROW *const Tables[] = {BenchIrqlRows,      BenchSpinLockRows, BenchRwSpinLockRows, BenchDpcRows,
+                                          BenchDpcThreadRows, BenchIpiRows,      BenchMachineRows};
 
 static struct {
     const char *Filter;

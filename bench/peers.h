@@ -110,6 +110,9 @@ double PeerEventListSample(void *Context, double Seconds);
 /* Signals every thread of the pool, which spin, and waits for all handlers; ns per broadcast. Context: a POOL. */
 double PeerKillSample(void *Context, double Seconds);
 
+/* Two meetings at a pthread_barrier: the thread of the pool is woken, and awaited. ns a round. Context: a POOL of one. */
+double PeerBarrierSample(void *Context, double Seconds);
+
 /* --- peers_wake.c: threads --- */
 
 /* Creates Count threads, wakes each once, joins them. Returns ns, or below zero if a thread could not be created. */

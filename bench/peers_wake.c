@@ -348,6 +348,44 @@ double PeerKillSample(void *Context, double Seconds)
     return (double)Elapsed / Sent;
 }
 
+/* --- a barrier --- */
+
+static pthread_barrier_t Barrier;
+
+static void BarrierWork(POOL_WORKER *Worker)
+{
+    for (;;) {
+        pthread_barrier_wait(&Barrier);
+        if (PoolStopped(Worker)) {
+            return;
+        }
+        pthread_barrier_wait(&Barrier);
+    }
+}
+
+static inline void BarrierRound(void *Context)
+{
+    (void)Context;
+    pthread_barrier_wait(&Barrier);
+    pthread_barrier_wait(&Barrier);
+}
+
+double PeerBarrierSample(void *Context, double Seconds)
+{
+    POOL *Pool = Context;
+    double Ns;
+
+    pthread_barrier_init(&Barrier, NULL, 2);
+    PoolPost(Pool, BarrierWork);
+    BarrierRound(NULL);
+    Ns = BenchLoop(BarrierRound, NULL, Seconds, 1);
+    PoolStop(Pool);
+    pthread_barrier_wait(&Barrier);
+    PoolWait(Pool);
+    pthread_barrier_destroy(&Barrier);
+    return Ns;
+}
+
 /* --- threads --- */
 
 typedef struct _BARE_THREAD {

@@ -1,5 +1,6 @@
 /*
- * dpc.c - a DPC waits for the level to fall, runs once for each insert that took it, and can go to another processor.
+ * dpc.c - a DPC waits for the level to fall, runs once for each insert that took it, and can go to another processor; a
+ * threaded one runs at PASSIVE_LEVEL; a generic call runs on all processors and waits for them.
  */
 #include <kprcb/dpc.h>
 #include <kprcb/machine.h>
@@ -8,12 +9,25 @@
 
 static ULONG Runs;
 static ULONG RanOn;
+static KIRQL RanAt;
+static ULONG volatile Everywhere;
 
 static VOID Routine(PKDPC Dpc, PVOID DeferredContext, PVOID SystemArgument1, PVOID SystemArgument2)
 {
     (void)Dpc, (void)DeferredContext, (void)SystemArgument1, (void)SystemArgument2;
     Runs++;
     RanOn = KeGetCurrentProcessorIndex();
+    RanAt = KeGetCurrentIrql();
+}
+
+static VOID CallRoutine(PKDPC Dpc, PVOID DeferredContext, PVOID SystemArgument1, PVOID SystemArgument2)
+{
+    (void)Dpc, (void)DeferredContext;
+    __atomic_fetch_add(&Everywhere, 1, __ATOMIC_RELAXED);
+    if (KeSignalCallDpcSynchronize(SystemArgument2)) {
+        printf("all %u processors have come\n", (unsigned)Everywhere);
+    }
+    KeSignalCallDpcDone(SystemArgument1);
 }
 
 int main(void)
@@ -42,5 +56,15 @@ int main(void)
     KeInsertQueueDpc(&Dpc, NULL, NULL);
     KeFlushQueuedDpcs();
     printf("runs after the flush: %u, the last on processor %u\n", (unsigned)Runs, (unsigned)RanOn);
-    return Runs != 2 || RanOn != 1;
+    if (Runs != 2 || RanOn != 1 || RanAt != DISPATCH_LEVEL) {
+        return 1;
+    }
+
+    KeInitializeThreadedDpc(&Dpc, Routine, NULL);
+    KeInsertQueueDpc(&Dpc, NULL, NULL);
+    KeFlushQueuedDpcs();
+    printf("a threaded one ran at level %u\n", (unsigned)RanAt);
+
+    KeGenericCallDpc(CallRoutine, NULL);
+    return Runs != 3 || RanAt != PASSIVE_LEVEL || Everywhere != 2;
 }

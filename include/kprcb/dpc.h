@@ -1,9 +1,17 @@
 /*
- * dpc.h - KDPC: deferred procedure calls.
+ * dpc.h - KDPC: deferred procedure calls, ordinary and threaded, and calls to every processor.
  *
  * A DPC waits in the queue of one processor and runs there at DISPATCH_LEVEL, on whatever thread owns the processor:
  * on the way down to below DISPATCH_LEVEL, or on the idle thread if nobody owns it. It leaves the queue before its
  * routine starts, so the routine may queue it again, free it, or find it running on another processor.
+ *
+ * A threaded DPC runs at PASSIVE_LEVEL in the DPC thread of its processor, unless threaded DPCs are switched off, or the
+ * version has none (before 5.2), or the host refuses the thread: then it runs as an ordinary one. Its routine must
+ * therefore be right at both levels. It may not wait, not even at PASSIVE_LEVEL: where the library waits, that is bug
+ * check ATTEMPTED_SWITCH_FROM_DPC. Of the locks it uses the ForDpc forms. Ordinary DPCs of its processor interrupt it.
+ *
+ * A routine that returns at another level than it was called at: bug check IRQL_UNEXPECTED_VALUE; on a free build the
+ * level is put right.
  */
 #ifndef KPRCB_DPC_H
 #define KPRCB_DPC_H
@@ -16,40 +24,9 @@ extern "C" {
 
 typedef enum _KDPC_IMPORTANCE { LowImportance, MediumImportance, HighImportance, MediumHighImportance } KDPC_IMPORTANCE;
 
-typedef VOID KDEFERRED_ROUTINE(struct _KDPC *Dpc, PVOID DeferredContext, PVOID SystemArgument1, PVOID SystemArgument2);
-typedef KDEFERRED_ROUTINE *PKDEFERRED_ROUTINE;
-
-#define DPC_NORMAL 0
-#define DPC_THREADED 1
-
 /* KDPC.Type */
 #define DpcObject 19
 #define ThreadedDpcObject 24
-
-/* The list entry follows NTDDI_VERSION as in the WDK: a LIST_ENTRY before Windows 8.1. One library serves both. */
-typedef struct _KDPC {
-    union {
-        ULONG TargetInfoAsUlong;
-        struct {
-            UCHAR Type;
-            UCHAR Importance;
-            USHORT volatile Number; /* processor index + 1; 0: the processor that inserts */
-        };
-    };
-#if defined(NTDDI_VERSION) && NTDDI_VERSION < 0x06030000
-    LIST_ENTRY DpcListEntry;
-#else
-    SINGLE_LIST_ENTRY DpcListEntry;
-    KAFFINITY ProcessorHistory;
-#endif
-    PKDEFERRED_ROUTINE DeferredRoutine;
-    PVOID DeferredContext;
-    PVOID SystemArgument1;
-    PVOID SystemArgument2;
-    PVOID volatile DpcData; /* the KDPC_DATA in which it is queued, or NULL */
-} KDPC, *PKDPC, *PRKDPC;
-
-KPRCB_STATIC_ASSERT(sizeof(KDPC) == (sizeof(void *) == 8 ? 64 : 32), "KDPC as the WDK lays it out");
 
 /*
  * KeInitializeDpc (WDK: same). Not queued, medium importance, no target: the processor that inserts. Any IRQL. Never
@@ -58,9 +35,25 @@ KPRCB_STATIC_ASSERT(sizeof(KDPC) == (sizeof(void *) == 8 ? 64 : 32), "KDPC as th
 KPRCB_API VOID KeInitializeDpc(PRKDPC Dpc, PKDEFERRED_ROUTINE DeferredRoutine, PVOID DeferredContext);
 
 /*
+ * KeInitializeThreadedDpc (WDK: same; version 5.2). The same for a threaded DPC. Any IRQL.
+ */
+KPRCB_API VOID KeInitializeThreadedDpc(PRKDPC Dpc, PKDEFERRED_ROUTINE DeferredRoutine, PVOID DeferredContext);
+
+/*
+ * KprcbSetThreadedDpcs: switches threaded DPCs on or off on all processors (NT: ThreadDpcEnable in the registry), for
+ * the inserts that follow; those that are queued run as they were queued. They are on from the start, but for the flag
+ * KPRCB_NO_THREADED_DPCS. IRQL < DISPATCH_LEVEL.
+ *   STATUS_SUCCESS
+ *   STATUS_NOT_SUPPORTED           the machine's version has no threaded DPCs
+ *   STATUS_INVALID_DEVICE_STATE    the caller's IRQL is DISPATCH_LEVEL or above
+ */
+KPRCB_API NTSTATUS KprcbSetThreadedDpcs(BOOLEAN Enable);
+
+/*
  * KeSetImportanceDpc (WDK: same). For the inserts that follow. High: to the head, run now. MediumHigh: to the tail,
  * run now, on a remote target too. Medium: to the tail, run now if local. Low: to the tail, run when the depth of the
- * queue exceeds MaximumDpcQueueDepth, the request rate is under MinimumDpcRate, or by the next clock tick. Any IRQL.
+ * queue exceeds MaximumDpcQueueDepth, the request rate is under MinimumDpcRate, or by the next clock tick. A threaded
+ * one is always run now; high goes to the head. Any IRQL.
  */
 KPRCB_API VOID KeSetImportanceDpc(PRKDPC Dpc, KDPC_IMPORTANCE Importance);
 
@@ -79,7 +72,7 @@ KPRCB_API NTSTATUS KeSetTargetProcessorDpcEx(PRKDPC Dpc, PPROCESSOR_NUMBER ProcN
 /*
  * KeInsertQueueDpc (WDK: same). TRUE: queued now. FALSE: it was queued already and nothing changed, its arguments
  * included; the run that is due sees all that the caller has stored before. Below DISPATCH_LEVEL a DPC for the current
- * processor has run when the call returns, unless of low importance. Any IRQL.
+ * processor has run when the call returns, unless of low importance or threaded. Any IRQL.
  */
 KPRCB_API BOOLEAN KeInsertQueueDpc(PRKDPC Dpc, PVOID SystemArgument1, PVOID SystemArgument2);
 
@@ -91,14 +84,16 @@ KPRCB_API BOOLEAN KeInsertQueueDpc(PRKDPC Dpc, PVOID SystemArgument1, PVOID Syst
 KPRCB_API BOOLEAN KeRemoveQueueDpc(PRKDPC Dpc);
 
 /*
- * KeFlushQueuedDpcs (WDK: same). Returns when every DPC queued on any processor before the call has run to its end.
- * Later inserts are not waited for. PASSIVE_LEVEL; elsewhere bug check IRQL_NOT_LESS_OR_EQUAL.
+ * KeFlushQueuedDpcs (WDK: same). Returns when every DPC queued on any processor before the call has run to its end,
+ * threaded ones too. Later inserts are not waited for. PASSIVE_LEVEL; elsewhere bug check IRQL_NOT_LESS_OR_EQUAL. Not in
+ * a threaded DPC.
  */
 KPRCB_API VOID KeFlushQueuedDpcs(VOID);
 
 /*
- * KeIsExecutingDpc (Windows 10, version 1803). Non-zero while the current processor runs a DPC. IRQL >= DISPATCH_LEVEL;
- * below it the answer is always zero.
+ * KeIsExecutingDpc (Windows 10, version 1803). Non-zero inside a DPC; from 6.0 on inside a threaded one too. To 5.1 it
+ * is the address on the stack at which DPCs were entered, 32 bits of it, from 5.2 on 1. Any IRQL; below DISPATCH_LEVEL
+ * it is zero, but for threaded DPCs.
  */
 KPRCB_API LOGICAL KeIsExecutingDpc(VOID);
 
@@ -108,6 +103,26 @@ KPRCB_API LOGICAL KeIsExecutingDpc(VOID);
  * nothing.
  */
 KPRCB_API VOID KiDispatchInterrupt(VOID);
+
+/*
+ * KeGenericCallDpc (no WDK page; NT 5.1). Runs Routine as a DPC on every processor, on
+ * the caller's too, and returns when each has called KeSignalCallDpcDone. One call at a time; processors that are added
+ * meanwhile have no part in it. IRQL <= APC_LEVEL, elsewhere bug check IRQL_NOT_LESS_OR_EQUAL; not in a threaded DPC.
+ */
+KPRCB_API VOID KeGenericCallDpc(PKDEFERRED_ROUTINE Routine, PVOID Context);
+
+/*
+ * KeSignalCallDpcDone (the same). Called once by each routine of a KeGenericCallDpc as its last act, with its
+ * SystemArgument1. Without it the caller waits for ever. DISPATCH_LEVEL.
+ */
+KPRCB_API VOID KeSignalCallDpcDone(PVOID SystemArgument1);
+
+/*
+ * KeSignalCallDpcSynchronize (the same). Waits until all routines of a KeGenericCallDpc have called it, with their
+ * SystemArgument2. May be called again, by all as often. TRUE for one of them in each round, zero for the others.
+ * DISPATCH_LEVEL.
+ */
+KPRCB_API LOGICAL KeSignalCallDpcSynchronize(PVOID SystemArgument2);
 
 #ifdef __cplusplus
 }

@@ -23,8 +23,10 @@ extern "C" {
 #define KPRCB_FREE_BUILD 0x00000004 /* BuildType without PRCB_BUILD_DEBUG: misuse does what a free build of NT does */
 #define KPRCB_NO_SIGNALS 0x00000010 /* an owner that does not poll is not interrupted */
 #define KPRCB_NO_MEMBARRIER 0x00000020 /* residents order their stores by exchange, as on hosts without membarrier */
+#define KPRCB_NO_THREADED_DPCS 0x00000040 /* threaded DPCs run as ordinary ones until KprcbSetThreadedDpcs */
 
-#define KPRCB_VALID_FLAGS (KPRCB_NO_PINNING | KPRCB_FREE_BUILD | KPRCB_NO_SIGNALS | KPRCB_NO_MEMBARRIER)
+#define KPRCB_VALID_FLAGS                                                                                              \
+    (KPRCB_NO_PINNING | KPRCB_FREE_BUILD | KPRCB_NO_SIGNALS | KPRCB_NO_MEMBARRIER | KPRCB_NO_THREADED_DPCS)
 
 typedef struct _KPRCB_CONFIG {
     ULONG Size;           /* sizeof(KPRCB_CONFIG), of this library or an older or newer one */

@@ -110,17 +110,53 @@ typedef struct _KDPC_LIST {
     SINGLE_LIST_ENTRY *LastEntry;
 } KDPC_LIST, *PKDPC_LIST;
 
+typedef VOID KDEFERRED_ROUTINE(struct _KDPC *Dpc, PVOID DeferredContext, PVOID SystemArgument1, PVOID SystemArgument2);
+typedef KDEFERRED_ROUTINE *PKDEFERRED_ROUTINE;
+
+/* The list entry follows NTDDI_VERSION as in the WDK: a LIST_ENTRY before Windows 8.1. One library serves both. */
+typedef struct _KDPC {
+    union {
+        ULONG TargetInfoAsUlong;
+        struct {
+            UCHAR Type;
+            UCHAR Importance;
+            USHORT volatile Number; /* processor index + 1; 0: the processor that inserts */
+        };
+    };
+#if defined(NTDDI_VERSION) && NTDDI_VERSION < 0x06030000
+    LIST_ENTRY DpcListEntry;
+#else
+    SINGLE_LIST_ENTRY DpcListEntry;
+    KAFFINITY ProcessorHistory;
+#endif
+    PKDEFERRED_ROUTINE DeferredRoutine;
+    PVOID DeferredContext;
+    PVOID SystemArgument1;
+    PVOID SystemArgument2;
+    PVOID volatile DpcData; /* the KDPC_DATA in which it is queued, or NULL */
+} KDPC, *PKDPC, *PRKDPC;
+
+KPRCB_STATIC_ASSERT(sizeof(KDPC) == (sizeof(void *) == 8 ? 64 : 32), "KDPC as the WDK lays it out");
+
+#define DPC_NORMAL 0
+#define DPC_THREADED 1
+
 /*
  * A queue of DPCs: DpcData[0] the normal ones, DpcData[1] the threaded ones. All members are guarded by DpcLock, except
- * that DpcCount and ActiveDpc are written by the owner of the processor alone.
+ * that DpcCount and ActiveDpc are written by the owner of the processor alone; in DpcData[1] by its DPC thread.
  */
-typedef struct _KDPC_DATA {
+typedef struct DECLSPEC_ALIGN(KPRCB_CACHE_LINE) _KDPC_DATA {
     KDPC_LIST DpcList;
     KSPIN_LOCK DpcLock;
     LONG volatile DpcQueueDepth;
     ULONG DpcCount;
     struct _KDPC *volatile ActiveDpc;
 } KDPC_DATA, *PKDPC_DATA;
+
+/* One thread waits at a gate, and passes once for each time it was opened. Its two routines are in gate.c. */
+typedef struct _KGATE {
+    ULONG volatile SignalState;
+} KGATE, *PKGATE;
 
 typedef PVOID PKIPI_CONTEXT;
 
@@ -131,7 +167,7 @@ typedef PVOID PKIPI_CONTEXT;
 typedef VOID (*PKIPI_WORKER)(PKIPI_CONTEXT PacketContext, PVOID Parameter1, PVOID Parameter2, PVOID Parameter3);
 
 typedef struct DECLSPEC_ALIGN(KPRCB_CACHE_LINE) _KPRCB {
-    /* start, but for CurrentThread: owner */
+    /* start, but for CurrentThread: owner; DpcThread, when there is one, and ThreadDpcEnable change seldom */
     USHORT MinorVersion;
     USHORT MajorVersion;
     PKTHREAD volatile CurrentThread; /* the owner, else the resident, else IdleThread */
@@ -166,6 +202,8 @@ typedef struct DECLSPEC_ALIGN(KPRCB_CACHE_LINE) _KPRCB {
     CACHE_DESCRIPTOR Cache[KPRCB_MAXIMUM_CACHES]; /* by level; of one level data before instructions */
     ULONG CacheCount;
     USHORT CacheSharing[KPRCB_MAXIMUM_CACHES]; /* ids of logical processors that may share the cache; 0: not known */
+    PKTHREAD volatile DpcThread;      /* runs threaded DPCs; NULL until there was one */
+    BOOLEAN volatile ThreadDpcEnable; /* threaded DPCs run in DpcThread, not at DISPATCH_LEVEL */
 
     /* owner: one entry a numbered lock; the first in the last bytes of a line, so that the second begins one */
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) UCHAR PrcbPad0[KPRCB_CACHE_LINE - sizeof(KSPIN_LOCK_QUEUE)];
@@ -184,7 +222,12 @@ typedef struct DECLSPEC_ALIGN(KPRCB_CACHE_LINE) _KPRCB {
     BOOLEAN volatile ClockOwner;
 
     /* owner and, under DpcLock, those who take a DPC back */
-    DECLSPEC_ALIGN(KPRCB_CACHE_LINE) KDPC_DATA DpcData[2];
+    KDPC_DATA DpcData[2];
+
+    /* the DPC thread and, under DpcLock of DpcData[1], who inserts threaded DPCs */
+    DECLSPEC_ALIGN(KPRCB_CACHE_LINE) KGATE DpcGate; /* where DpcThread waits */
+    BOOLEAN volatile DpcThreadRequested;            /* threaded DPCs were queued that it has not found yet */
+    BOOLEAN volatile DpcThreadActive;               /* it runs them */
 
     /* owner, as the sender of a packet; its targets count down PacketBarrier and TargetSet */
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) PVOID volatile CurrentPacket[3];
@@ -199,6 +242,9 @@ typedef struct DECLSPEC_ALIGN(KPRCB_CACHE_LINE) _KPRCB {
     /* remote: what other processors ask of this one */
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) ULONG volatile RequestSummary; /* IPI_ bits */
     struct _KPRCB *volatile SignalDone;                             /* whose packet is waiting here */
+
+    /* whoever is in KeGenericCallDpc */
+    DECLSPEC_ALIGN(KPRCB_CACHE_LINE) KDPC CallDpc;
 } KPRCB, *PKPRCB;
 
 /*
@@ -253,6 +299,7 @@ typedef struct DECLSPEC_ALIGN(4096) _KPCR {
 #define KPCR_REQUEST_LAZY 0x00000004     /* DPCs wait that asked for no interrupt */
 #define KPCR_REQUEST_IPI 0x00000008      /* RequestSummary is not empty */
 #define KPCR_REQUEST_STOP 0x00000010     /* the idle thread ends */
+#define KPCR_REQUEST_THREAD 0x00000020   /* the idle thread starts the DPC thread */
 #define KPCR_REQUEST_PARKED 0x80000000   /* the idle thread sleeps */
 
 /* What the owner's raise and lower must look at. */

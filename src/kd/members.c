@@ -83,7 +83,8 @@ static void KdExplainPcrRequest(ULONGLONG Value, ULONG Element, char *Text, size
 {
     static const KD_BIT Bits[] = {
         {KPCR_REQUEST_REVOKED, "REVOKED"}, {KPCR_REQUEST_DISPATCH, "DISPATCH"}, {KPCR_REQUEST_LAZY, "LAZY"},
-        {KPCR_REQUEST_IPI, "IPI"},         {KPCR_REQUEST_STOP, "STOP"},         {KPCR_REQUEST_PARKED, "PARKED"},
+        {KPCR_REQUEST_IPI, "IPI"},         {KPCR_REQUEST_STOP, "STOP"},         {KPCR_REQUEST_THREAD, "THREAD"},
+        {KPCR_REQUEST_PARKED, "PARKED"},
     };
 
     (void)Element;
@@ -224,10 +225,16 @@ const KD_MEMBER KdPrcbMembers[] = {
     ROW(KPRCB, DpcLastCount, "ULONG", KdNumber, "DpcCount at the last tick", NULL),
     ROW(KPRCB, DpcLastTick, "ULONG", KdNumber, "tick of the last update of DpcRequestRate", NULL),
     ROW(KPRCB, DpcRoutineActive, "BOOLEAN", KdBoolean, "DPCs are being run", NULL),
+    ROW(KPRCB, DpcGate.SignalState, "ULONG", KdNumber, "where the DPC thread waits; 1: open, 2: it sleeps", NULL),
+    ROW(KPRCB, DpcThread, "KTHREAD *", KdAddress, "runs threaded DPCs", NULL),
+    ROW(KPRCB, DpcThreadRequested, "BOOLEAN", KdBoolean, "threaded DPCs wait or run", NULL),
+    ROW(KPRCB, DpcThreadActive, "BOOLEAN", KdBoolean, "the DPC thread runs them", NULL),
+    ROW(KPRCB, ThreadDpcEnable, "BOOLEAN", KdBoolean, "they run in it, not at DISPATCH_LEVEL", NULL),
     ROW(KPRCB, QuantumEnd, "BOOLEAN", KdBoolean, "the thread's quantum is over", NULL),
 #undef GROUP
 #define GROUP "The Old End"
     ARRAY(KPRCB, VendorString, "UCHAR", KdText, "of cpuid leaf 0", NULL),
+    ROW(KPRCB, CallDpc.DpcData, "KDPC_DATA *", KdAddress, "where that of KeGenericCallDpc is queued", NULL),
     ROW(KPRCB, InitialApicId, "UCHAR", KdNumber, "ebx of cpuid leaf 1, bits 24-31", NULL),
     ROW(KPRCB, LogicalProcessorsPerPhysicalProcessor, "UCHAR", KdNumber, "ebx of cpuid leaf 1, bits 16-23", NULL),
     ROW(KPRCB, FeatureBits, "ULONGLONG", KdHex, "", KdExplainFeatures),

@@ -81,6 +81,7 @@ static NTSTATUS KiCreateProcessor(ULONG Index)
     }
     if (NT_SUCCESS(Status)) {
         KiActivateProcessor();
+        KiFollowThreadedSwitch(KiProcessor(Index));
     }
     return Status;
 }

@@ -22,6 +22,7 @@ static const struct {
     {"FREE_BUILD", KPRCB_FREE_BUILD},
     {"NO_SIGNALS", KPRCB_NO_SIGNALS},
     {"NO_MEMBARRIER", KPRCB_NO_MEMBARRIER},
+    {"NO_THREADED_DPCS", KPRCB_NO_THREADED_DPCS},
 };
 
 /* A decimal variable of the environment. FALSE: it is there and is not a number. */
@@ -149,5 +150,6 @@ NTSTATUS KiReadConfig(const KPRCB_CONFIG *Caller, KI_MACHINE *Machine)
     Machine->Flags = Config->Flags;
     Machine->TimeIncrement = Config->TimeIncrement != 0 ? Config->TimeIncrement : KI_DEFAULT_INCREMENT;
     Machine->Checked = (Config->Flags & KPRCB_FREE_BUILD) == 0;
+    Machine->ThreadedDpcs = Machine->Profile->ThreadedDpcs && (Config->Flags & KPRCB_NO_THREADED_DPCS) == 0;
     return KiReadCounts(Config, Machine) ? STATUS_SUCCESS : STATUS_INVALID_PARAMETER;
 }

@@ -1,5 +1,5 @@
 /*
- * dpc.c - KDPC: insert, remove, run, flush.
+ * dpc.c - KDPC: insert, remove, run.
  *
  * When an insert asks for the queue to be run, after the documentation of NT:
  *
@@ -28,6 +28,12 @@ VOID KeInitializeDpc(PRKDPC Dpc, PKDEFERRED_ROUTINE DeferredRoutine, PVOID Defer
         .DeferredRoutine = DeferredRoutine,
         .DeferredContext = DeferredContext,
     };
+}
+
+VOID KeInitializeThreadedDpc(PRKDPC Dpc, PKDEFERRED_ROUTINE DeferredRoutine, PVOID DeferredContext)
+{
+    KeInitializeDpc(Dpc, DeferredRoutine, DeferredContext);
+    Dpc->Type = ThreadedDpcObject;
 }
 
 VOID KeSetImportanceDpc(PRKDPC Dpc, KDPC_IMPORTANCE Importance)
@@ -110,9 +116,31 @@ static VOID KiInsertElsewhere(PKPCR Pcr, PKDPC Dpc, UCHAR Importance)
 
 static VOID KiCheckDpc(PKDPC Dpc)
 {
-    if (Dpc->Type != DpcObject || Dpc->DeferredRoutine == NULL) {
+    if ((Dpc->Type != DpcObject && Dpc->Type != ThreadedDpcObject) || Dpc->DeferredRoutine == NULL) {
         KeBugCheckEx(TIMER_OR_DPC_INVALID, 4, (ULONG_PTR)Dpc, Dpc->Type, (ULONG_PTR)Dpc->DeferredRoutine);
     }
+}
+
+/* *Lazy: nobody needs to run the queue of the current processor now. */
+static BOOLEAN KiInsertDpc(KPRCB_THREAD_BLOCK *Block, PKPCR Target, PKDPC Dpc, PVOID SystemArgument1,
+                           PVOID SystemArgument2, BOOLEAN *Lazy)
+{
+    UCHAR Importance = __atomic_load_n(&Dpc->Importance, __ATOMIC_RELAXED);
+    BOOLEAN Inserted;
+
+    KiMaskInterrupts(Block);
+    Inserted = KiClaimDpc(Dpc, &Target->PrcbData.DpcData[DPC_NORMAL]);
+    if (Inserted) {
+        Dpc->SystemArgument1 = SystemArgument1;
+        Dpc->SystemArgument2 = SystemArgument2;
+        if (Target == Block->Pcr) {
+            *Lazy = KiInsertHere(Block, Dpc, Importance);
+        } else {
+            KiInsertElsewhere(Target, Dpc, Importance);
+        }
+    }
+    KiUnmaskInterrupts(Block);
+    return Inserted;
 }
 
 BOOLEAN KeInsertQueueDpc(PRKDPC Dpc, PVOID SystemArgument1, PVOID SystemArgument2)
@@ -122,26 +150,18 @@ BOOLEAN KeInsertQueueDpc(PRKDPC Dpc, PVOID SystemArgument1, PVOID SystemArgument
     BOOLEAN Inserted;
     KIRQL OldIrql;
     ULONG Number;
-    UCHAR Importance;
     PKPCR Target;
 
     KiCheckDpc(Dpc);
     OldIrql = Block->Irql < DISPATCH_LEVEL ? KeRaiseIrqlToDpcLevel() : Block->Irql;
     Number = __atomic_load_n(&Dpc->Number, __ATOMIC_RELAXED);
-    Importance = __atomic_load_n(&Dpc->Importance, __ATOMIC_RELAXED);
     Target = Number != 0 && Number <= KiProcessorCount() ? KiProcessor(Number - 1) : Block->Pcr;
-    KiMaskInterrupts(Block);
-    Inserted = KiClaimDpc(Dpc, &Target->PrcbData.DpcData[DPC_NORMAL]);
-    if (Inserted) {
-        Dpc->SystemArgument1 = SystemArgument1;
-        Dpc->SystemArgument2 = SystemArgument2;
-        if (Target == Block->Pcr) {
-            Lazy = KiInsertHere(Block, Dpc, Importance);
-        } else {
-            KiInsertElsewhere(Target, Dpc, Importance);
-        }
+    if (__builtin_expect(Dpc->Type == ThreadedDpcObject, 0) &&
+        __atomic_load_n(&Target->PrcbData.ThreadDpcEnable, __ATOMIC_RELAXED)) {
+        Inserted = KiInsertThreadedDpc(Block, Target, Dpc, SystemArgument1, SystemArgument2);
+    } else {
+        Inserted = KiInsertDpc(Block, Target, Dpc, SystemArgument1, SystemArgument2, &Lazy);
     }
-    KiUnmaskInterrupts(Block);
     if (OldIrql < DISPATCH_LEVEL) {
         if (Lazy) {
             KiLowerBelowDispatch(Block, OldIrql, TRUE);
@@ -185,6 +205,19 @@ static KI_REMOVAL KiRemoveFrom(KPRCB_THREAD_BLOCK *Block, PKDPC Dpc, PKDPC_DATA 
     return Removal;
 }
 
+/* The same from a queue of threaded DPCs. */
+static KI_REMOVAL KiRemoveThreaded(PKDPC Dpc, PKDPC_DATA Data)
+{
+    KI_REMOVAL Removal = KiRemoveAgain;
+
+    KiAcquireInternalLock(&Data->DpcLock);
+    if (__atomic_load_n(&Dpc->DpcData, __ATOMIC_ACQUIRE) == Data) {
+        Removal = KiUnlistDpc(Data, Dpc) ? KiRemoved : KiNotRemoved;
+    }
+    KiReleaseInternalLock(&Data->DpcLock);
+    return Removal;
+}
+
 BOOLEAN KeRemoveQueueDpc(PRKDPC Dpc)
 {
     KPRCB_THREAD_BLOCK *Block = KiEnter();
@@ -198,7 +231,7 @@ BOOLEAN KeRemoveQueueDpc(PRKDPC Dpc)
             return FALSE;
         }
         KiMaskInterrupts(Block);
-        Removal = KiRemoveFrom(Block, Dpc, Data);
+        Removal = KiIsThreadedQueue(Data) ? KiRemoveThreaded(Dpc, Data) : KiRemoveFrom(Block, Dpc, Data);
         KiUnmaskInterrupts(Block);
     } while (Removal == KiRemoveAgain);
     return Removal == KiRemoved;
@@ -285,7 +318,9 @@ VOID KiRetireDpcs(KPRCB_THREAD_BLOCK *Block)
 {
     PKPRCB Prcb = &Block->Pcr->PrcbData;
     KI_FRAME Frame;
-    BOOLEAN Framed = __atomic_load_n(&KiCatchers, __ATOMIC_RELAXED) != 0 && Block->Thread->Frame == NULL;
+    /* A DPC that happens to run on a DPC thread must not take the threaded one down with it. */
+    BOOLEAN Framed = __atomic_load_n(&KiCatchers, __ATOMIC_RELAXED) != 0 &&
+                     (Block->Thread->Frame == NULL || Block->Thread->ThreadedFor != NULL);
 
     __atomic_store_n(&Prcb->DpcRoutineActive, TRUE, __ATOMIC_RELEASE);
     Block->Thread->Retiring = Block->Pcr;
@@ -307,8 +342,18 @@ VOID KiRetireDpcs(KPRCB_THREAD_BLOCK *Block)
 LOGICAL KeIsExecutingDpc(VOID)
 {
     KPRCB_THREAD_BLOCK *Block = KiEnter();
+    PKPRCB Prcb = &Block->Pcr->PrcbData;
+    BOOLEAN Active = Block->Irql >= DISPATCH_LEVEL && Prcb->DpcRoutineActive;
+    ULONG Stack = (ULONG)(ULONG_PTR)Prcb->DpcStack;
 
-    return Block->Irql >= DISPATCH_LEVEL && Block->Pcr->PrcbData.DpcRoutineActive;
+    switch (KiMachine.Profile->DpcActive) {
+    case KiDpcActiveStack:
+        return Active && Stack != 0 ? Stack : Active; /* the low half of a 64-bit address could be 0 */
+    case KiDpcActiveByte:
+        return Active;
+    default:
+        return Active || Block->Thread->ThreadedFor != NULL;
+    }
 }
 
 VOID KiDispatchInterrupt(VOID)

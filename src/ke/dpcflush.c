@@ -3,7 +3,8 @@
  *
  * A marker DPC is queued at the tail of every processor that is not idle; DPCs of one processor run one after the
  * other, so once the marker has run, all that was queued or running before has ended. Processors are done in batches,
- * so that the markers fit on the stack.
+ * so that the markers fit on the stack. Threaded DPCs have markers of their own in the DPC thread's queue. They come
+ * first on all processors, since a threaded DPC may move to the normal queue (dpcthread.c), but not back.
  *
  * Remaining: written by the markers (release), read by the flusher (acquire). The flusher's frame outlives the last
  * marker's access: a marker touches nothing after its decrement but the address it wakes.
@@ -47,7 +48,14 @@ static VOID KiAwaitMarkers(ULONG volatile *Remaining)
 static VOID KiInsertMarkers(PKDPC Markers, ULONG Count)
 {
     for (ULONG Index = 0; Index < Count; Index += 1) {
-        KeInsertQueueDpc(&Markers[Index], NULL, NULL);
+        PKDPC Marker = &Markers[Index];
+
+        if (Marker->Type == ThreadedDpcObject) {
+            /* Even if threaded DPCs have been switched off: some are queued. */
+            KiInsertThreadedDpc(&KprcbThread, KiProcessor(Marker->Number - 1u), Marker, NULL, NULL);
+        } else {
+            KeInsertQueueDpc(Marker, NULL, NULL);
+        }
     }
 }
 
@@ -80,8 +88,8 @@ static BOOLEAN KiQueueMarkers(PKDPC Markers, ULONG Count)
     return Queued;
 }
 
-/* Flushes from *Index on, at most a batch, and moves *Index behind it. */
-static VOID KiFlushBatch(ULONG *Index)
+/* Flushes the DPCs of a type from *Index on, at most a batch, and moves *Index behind it. */
+static VOID KiFlushBatch(UCHAR Type, ULONG *Index)
 {
     KDPC Markers[KI_FLUSH_BATCH];
     ULONG Targets[KI_FLUSH_BATCH];
@@ -89,14 +97,20 @@ static VOID KiFlushBatch(ULONG *Index)
     ULONG Count = 0;
 
     for (; *Index < KiProcessorCount() && Count < KI_FLUSH_BATCH; *Index += 1) {
-        if (!KiDpcsIdle(KiProcessor(*Index))) {
+        PKPCR Pcr = KiProcessor(*Index);
+
+        if (!(Type == ThreadedDpcObject ? KiThreadedDpcsIdle(Pcr) : KiDpcsIdle(Pcr))) {
             Targets[Count] = *Index;
             Count += 1;
         }
     }
+    if (Count == 0) {
+        return;
+    }
     Remaining = Count;
     for (ULONG Marker = 0; Marker < Count; Marker += 1) {
         KeInitializeDpc(&Markers[Marker], KiFlushMarker, (PVOID)&Remaining);
+        Markers[Marker].Type = Type;
         KeSetImportanceDpc(&Markers[Marker], MediumHighImportance);
         Markers[Marker].Number = (USHORT)(Targets[Marker] + 1);
     }
@@ -110,13 +124,16 @@ static VOID KiFlushBatch(ULONG *Index)
 VOID KeFlushQueuedDpcs(VOID)
 {
     KPRCB_THREAD_BLOCK *Block = KiEnter();
-    ULONG Index = 0;
 
     if (Block->Irql != PASSIVE_LEVEL) {
         KeBugCheckEx(IRQL_NOT_LESS_OR_EQUAL, Block->Irql, PASSIVE_LEVEL, 0, (ULONG_PTR)__builtin_return_address(0));
     }
-    while (Index < KiProcessorCount()) {
-        KiFlushBatch(&Index);
+    KiCheckMayWait(Block);
+    for (ULONG Index = 0; Index < KiProcessorCount();) {
+        KiFlushBatch(ThreadedDpcObject, &Index);
+    }
+    for (ULONG Index = 0; Index < KiProcessorCount();) {
+        KiFlushBatch(DpcObject, &Index);
     }
     if (KiDeliveryPending(Block)) {
         KiTakeDelivery(Block);

@@ -37,7 +37,7 @@
  * between the store of NULL to DpcData and the routine there must be a full barrier: the owner executes one after each
  * take while FenceTakes is set, or without membarrier; else the inserter executes HalProcessBarrier. In either case the
  * inserter looks at DpcData again after a full barrier of its own. It sets FenceTakes, so that the next ones need not
- * ask every thread.
+ * ask every thread. The DPC thread of a processor executes such a barrier after each take (dpcthread.c).
  *
  * Bit 0 of a link in the inbox says that the DPC behind it goes to the head. Importance is read once, by the
  * inserter, since KeSetImportanceDpc must not affect a queued DPC.
@@ -79,6 +79,9 @@ static BOOLEAN KiConfirmQueued(PKDPC Dpc, PKDPC_DATA Data)
     ULONG Fence;
 
     HalFullBarrier();
+    if (KiIsThreadedQueue(Data)) {
+        return __atomic_load_n(&Dpc->DpcData, __ATOMIC_SEQ_CST) == Data;
+    }
     Fence = __atomic_load_n(&Pcr->FenceTakes, __ATOMIC_SEQ_CST);
     if (!KiMachine.Biased || (Fence & KI_FENCE_STATE) == KI_FENCE_SET) {
         return __atomic_load_n(&Dpc->DpcData, __ATOMIC_SEQ_CST) == Data;

@@ -21,6 +21,14 @@ static inline VOID KiFetchDpc(PKDPC Dpc)
 }
 
 /*
+ * Tells the two queues of a processor apart by where they lie in the KPCR, which begins a page.
+ */
+static inline BOOLEAN KiIsThreadedQueue(PKDPC_DATA Data)
+{
+    return (ULONG_PTR)Data % 4096 == offsetof(KPCR, PrcbData.DpcData[DPC_THREADED]) % 4096;
+}
+
+/*
  * Marks a DPC as queued in Data. FALSE: it is queued already, and its routine will see what the caller has stored. The
  * caller fills its arguments and links it.
  */

@@ -95,13 +95,14 @@ VOID KiPrintMachine(VOID)
         PKTHREAD Owner = KiQueryOwner(Pcr);
         ULONG Request = __atomic_load_n(&Pcr->Request, __ATOMIC_RELAXED);
 
-        if (Owner == NULL && (Request & KI_PENDING) == 0) {
+        if (Owner == NULL && (Request & KI_PENDING) == 0 && KiThreadedDpcsIdle(Pcr)) {
             continue;
         }
         Printed += 1;
-        HalPrint("  processor %u: owner %p, IRQL %u, DPCs %d, pending%s%s%s\n", (unsigned)Index, (void *)Owner,
-                 (unsigned)KiQueryIrql(Pcr),
+        HalPrint("  processor %u: owner %p, IRQL %u, DPCs %d, threaded %d, pending%s%s%s\n", (unsigned)Index,
+                 (void *)Owner, (unsigned)KiQueryIrql(Pcr),
                  (int)__atomic_load_n(&Pcr->PrcbData.DpcData[DPC_NORMAL].DpcQueueDepth, __ATOMIC_RELAXED),
+                 (int)__atomic_load_n(&Pcr->PrcbData.DpcData[DPC_THREADED].DpcQueueDepth, __ATOMIC_RELAXED),
                  (Request & KPCR_REQUEST_DISPATCH) != 0 ? " DPC" : "",
                  (Request & KPCR_REQUEST_LAZY) != 0 ? " lazy-DPC" : "",
                  (Request & KPCR_REQUEST_IPI) != 0 ? " IPI" : "");

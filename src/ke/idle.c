@@ -14,11 +14,7 @@
  */
 #include "ki.h"
 
-#define KI_IDLE_SPIN 150000 /* ns; a spin of 20 us misses a poster that comes every 50 us */
-#define KI_IDLE_STEPS 256
-#define KI_LOOKS_A_PAUSE 4
-
-/* Idle threads that watch. Writers: idle threads, by read-modify-write. */
+/* Idle and DPC threads that spin. Writers: those threads, by read-modify-write. */
 static ULONG volatile KiIdleSpinners;
 
 VOID KiAbandonWatches(VOID)
@@ -33,8 +29,7 @@ static ULONG KiLoadRequest(PKPCR Pcr)
 
 static BOOLEAN KiIsAsked(PKPCR Pcr)
 {
-    return KiInboxFilled(Pcr) ||
-           (__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & (KI_URGENT | KPCR_REQUEST_STOP)) != 0;
+    return KiInboxFilled(Pcr) || (__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & (KI_URGENT | KI_IDLE_ONLY)) != 0;
 }
 
 /* TRUE: there is something to do. */
@@ -45,19 +40,20 @@ static BOOLEAN KiSpinIdly(PKPCR Pcr)
     do {
         for (ULONG Step = 0; Step < KI_IDLE_STEPS; Step += 1) {
             if (KiIsAsked(Pcr)) {
-
                 return TRUE;
             }
             if (Step % KI_LOOKS_A_PAUSE == 0) {
                 HalPause();
             }
         }
+        if (__atomic_load_n(&Pcr->PrcbData.DpcThreadRequested, __ATOMIC_RELAXED)) {
+            break; /* the DPC thread needs the CPU */
+        }
     } while (HalMonotonicTime() < End);
     return FALSE;
 }
 
-/* TRUE: the idle thread of Pcr may spin, and watches the inbox until KiEndWatch. */
-static BOOLEAN KiBeginWatch(PKPCR Pcr)
+BOOLEAN KiBeginIdleSpin(PKPCR Pcr)
 {
     if (KiIsCrowded() || __atomic_load_n(&Pcr->Resident, __ATOMIC_RELAXED) != NULL) {
         return FALSE;
@@ -66,13 +62,27 @@ static BOOLEAN KiBeginWatch(PKPCR Pcr)
         __atomic_fetch_sub(&KiIdleSpinners, 1, __ATOMIC_RELAXED);
         return FALSE;
     }
+    return TRUE;
+}
+
+VOID KiEndIdleSpin(VOID)
+{
+    __atomic_fetch_sub(&KiIdleSpinners, 1, __ATOMIC_RELAXED);
+}
+
+/* TRUE: the idle thread of Pcr may spin, and watches the inbox until KiEndWatch. */
+static BOOLEAN KiBeginWatch(PKPCR Pcr)
+{
+    if (!KiBeginIdleSpin(Pcr)) {
+        return FALSE;
+    }
     KiWatchInbox(Pcr);
     return TRUE;
 }
 
 static VOID KiEndWatch(PKPCR Pcr)
 {
-    __atomic_fetch_sub(&KiIdleSpinners, 1, __ATOMIC_RELAXED);
+    KiEndIdleSpin();
     KiUnwatchInbox(Pcr);
 }
 
@@ -111,7 +121,7 @@ static VOID KiRest(PKPCR Pcr)
     if (Filled && (Request & KPCR_REQUEST_DISPATCH) == 0) {
         Request = __atomic_or_fetch(&Pcr->Request, KPCR_REQUEST_DISPATCH, __ATOMIC_SEQ_CST);
     }
-    if (((Request & (KI_URGENT | KPCR_REQUEST_STOP)) == 0 && !Filled) || KiIsOwned(Pcr)) {
+    if ((Request & KI_IDLE_ONLY) == 0 && (((Request & KI_URGENT) == 0 && !Filled) || KiIsOwned(Pcr))) {
         KiParkIdly(Pcr, Request);
     }
 }
@@ -122,9 +132,14 @@ static VOID KiIdleLoop(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr, BOOLEAN volatile *W
 
     for (;;) {
         BOOLEAN Asked = KiIsAsked(Pcr);
+        ULONG Request = KiLoadRequest(Pcr);
 
-        if ((KiLoadRequest(Pcr) & KPCR_REQUEST_STOP) != 0) {
+        if ((Request & KPCR_REQUEST_STOP) != 0) {
             break;
+        }
+        if ((Request & KPCR_REQUEST_THREAD) != 0) {
+            KiServeThreadRequest(Pcr);
+            continue;
         }
         if (Asked && KiTryTakeProcessor(Block, Pcr)) {
             KiServeAsIdle(Block);

@@ -18,6 +18,8 @@
 
 #define KI_URGENT (KPCR_REQUEST_DISPATCH | KPCR_REQUEST_IPI)
 #define KI_PENDING (KI_URGENT | KPCR_REQUEST_LAZY)
+/* What the idle thread does not leave to an owner. */
+#define KI_IDLE_ONLY (KPCR_REQUEST_STOP | KPCR_REQUEST_THREAD)
 
 /* --- machine.c --- */
 
@@ -40,6 +42,7 @@ typedef struct _KI_MACHINE {
     BOOLEAN Biased;           /* residents order by membarrier; otherwise by exchange */
     BOOLEAN volatile Crowded; /* processors outnumber host CPUs; read it by KiIsCrowded */
     BOOLEAN Signals;          /* owners that do not poll may be interrupted */
+    BOOLEAN ThreadedDpcs;     /* KPRCB.ThreadDpcEnable of every processor */
     PKPCR Processors;
     const KI_PROFILE *Profile;
 } KI_MACHINE;
@@ -142,8 +145,12 @@ typedef struct _KTHREAD {
     ULONGLONG Waited;         /* ns spent in them */
     struct _KI_FRAME *Frame;  /* innermost */
     struct _KI_FRAME *volatile Delivery; /* a catch frame of this thread to which another thread's bug check went */
+    /* Of a DPC thread: whose it is (else NULL), and what its end is awaited by. */
+    PKPCR ThreadedFor;
+    HAL_THREAD Host;
     PKPCR Retiring;      /* the processor whose DPCs it runs, even if one of them has lowered its level */
     PKPRCB ServedPacket; /* the sender of the packet whose worker runs, until the worker says that it is done */
+    PVOID ServedCall;    /* the counter of the KeGenericCallDpc whose routine runs, until that says that it is done */
     const char *volatile WaitReason; /* what it spins or waits for, for the hang report */
     const void *volatile WaitObject;
     /* Others may still write and read these of a thread that has ended, and whose memory is another thread's. */
@@ -173,6 +180,8 @@ BOOLEAN KiAttachCurrentThread(VOID);
 VOID KiDetachCurrentThread(VOID);
 /* Threads attached, those of the machine and the caller left out. */
 ULONG KiOtherThreads(VOID);
+/* Of a thread that nobody has adopted. */
+VOID KiFreeThread(PKTHREAD Thread);
 VOID KiFreeThreads(VOID);
 /* Forgets all threads: for the child of a fork. */
 VOID KiAbandonThreads(VOID);
@@ -244,6 +253,17 @@ VOID KiRequest(PKPCR Pcr, ULONG Bits);
 VOID KiNudge(PKPCR Pcr);
 /* Interrupts the owner if there is one, else wakes the idle thread. */
 VOID KiPress(PKPCR Pcr);
+/* Sets bits that the idle thread alone serves. Any thread, any IRQL. */
+VOID KiRequestIdleThread(PKPCR Pcr, ULONG Bits);
+
+/* --- gate.c --- */
+
+/* Opens the gate for whoever waits, or comes next. Any IRQL. */
+VOID KiSignalGate(PKGATE Gate);
+/* Passes if the gate is open, and closes it. For the one thread that waits there. */
+BOOLEAN KiPassGate(PKGATE Gate);
+/* Sleeps until it is open, and passes. */
+VOID KiWaitForGate(PKGATE Gate);
 
 /* --- irql.c --- */
 
@@ -321,6 +341,12 @@ static inline VOID KiReleaseInternalLock(PKSPIN_LOCK Lock)
 
 /* --- idle.c --- */
 VOID KiIdleThread(PVOID Context);
+/* TRUE: a thread of the machine that is bound to Pcr and has nothing to do may spin a while, until KiEndIdleSpin. */
+BOOLEAN KiBeginIdleSpin(PKPCR Pcr);
+VOID KiEndIdleSpin(VOID);
+#define KI_IDLE_SPIN 150000 /* ns; a spin of 20 us misses a poster that comes every 50 us */
+#define KI_IDLE_STEPS 256   /* looks between two at the clock */
+#define KI_LOOKS_A_PAUSE 4
 /* No idle thread watches: for the child of a fork. */
 VOID KiAbandonWatches(VOID);
 
@@ -340,6 +366,25 @@ VOID KiFetchInbox(PKPCR Pcr);
 VOID KiEmptyInbox(PKPCR Pcr, PKDPC_DATA Data);
 /* Brings DpcRequestRate up to date. DpcLock held. */
 VOID KiUpdateDpcRate(PKPRCB Prcb);
+
+/* --- dpcthread.c: threaded DPCs --- */
+/* For the idle thread, which has found KPCR_REQUEST_THREAD. IRQL < DISPATCH_LEVEL. */
+VOID KiServeThreadRequest(PKPCR Pcr);
+/* Ends those of the first Count processors. Nothing is queued, and the idle threads have ended. */
+VOID KiStopDpcThreads(ULONG Count);
+/* For a processor that has just become active: the switch may have changed meanwhile. IRQL < DISPATCH_LEVEL. */
+VOID KiFollowThreadedSwitch(PKPCR Pcr);
+/* No threaded DPC is queued for Pcr and none runs there; asked before KiDpcsIdle, since one may become a normal DPC. */
+BOOLEAN KiThreadedDpcsIdle(PKPCR Pcr);
+/* Queues a DPC as a threaded one whatever its type and the switch. IRQL >= DISPATCH_LEVEL, or bound to no processor. */
+BOOLEAN KiInsertThreadedDpc(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr, PKDPC Dpc, PVOID Argument1, PVOID Argument2);
+/* The caller is about to wait, which is a bug check in a threaded DPC. */
+VOID KiCheckMayWait(KPRCB_THREAD_BLOCK *Block);
+
+/* --- dpccall.c --- */
+VOID KiInitializeCallDpc(PKPRCB Prcb);
+/* Nobody is inside KeGenericCallDpc: for the child of a fork. */
+VOID KiAbandonDpcCalls(VOID);
 
 /* --- ipi.c --- */
 /* Takes the request bits of the processor that the caller owns. TRUE: there was one. */

@@ -26,6 +26,7 @@ static VOID KiForkChild(VOID)
     KiAbandonWatches();
     KiAbandonAdditions();
     KiAbandonCallbacks();
+    KiAbandonDpcCalls();
     KiSleepers = 0;
     KiMachine = (KI_MACHINE){0};
     KiIdleHandles = NULL;
@@ -50,6 +51,7 @@ VOID KiStopProcessorThreads(ULONG Count)
     for (ULONG Index = 0; Index < Count; Index += 1) {
         HalJoinThread(&KiIdleHandles[Index]);
     }
+    KiStopDpcThreads(Count);
 }
 
 static VOID KiFreeMachine(VOID)
@@ -149,15 +151,26 @@ NTSTATUS KprcbStart(const KPRCB_CONFIG *Config)
     return Status;
 }
 
+static BOOLEAN KiAllDpcsIdle(PKPCR Pcr)
+{
+    return KiThreadedDpcsIdle(Pcr) && KiDpcsIdle(Pcr);
+}
+
+static BOOLEAN KiAnyDpcsQueued(PKPCR Pcr)
+{
+    return __atomic_load_n(&Pcr->PrcbData.DpcData[DPC_THREADED].DpcQueueDepth, __ATOMIC_ACQUIRE) != 0 ||
+           KiDpcsQueued(Pcr);
+}
+
 /* A DPC that has told the caller of its end may still be on its way out. */
 static BOOLEAN KiAwaitLastDpc(PKPCR Pcr)
 {
     ULONGLONG End = HalMonotonicTime() + KI_STOP_PATIENCE;
 
-    while (!KiDpcsQueued(Pcr) && !KiDpcsIdle(Pcr) && HalMonotonicTime() < End) {
+    while (!KiAnyDpcsQueued(Pcr) && !KiAllDpcsIdle(Pcr) && HalMonotonicTime() < End) {
         HalYield();
     }
-    return KiDpcsIdle(Pcr);
+    return KiAllDpcsIdle(Pcr);
 }
 
 /* DPCs that have begun, on all processors. */
@@ -166,7 +179,10 @@ static ULONG KiCountDpcs(VOID)
     ULONG Count = 0;
 
     for (ULONG Index = 0; Index < KiProcessorCount(); Index += 1) {
-        Count += __atomic_load_n(&KiProcessor(Index)->PrcbData.DpcData[DPC_NORMAL].DpcCount, __ATOMIC_SEQ_CST);
+        PKDPC_DATA Data = KiProcessor(Index)->PrcbData.DpcData;
+
+        Count += __atomic_load_n(&Data[DPC_NORMAL].DpcCount, __ATOMIC_SEQ_CST);
+        Count += __atomic_load_n(&Data[DPC_THREADED].DpcCount, __ATOMIC_SEQ_CST);
     }
     return Count;
 }

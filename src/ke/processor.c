@@ -40,6 +40,8 @@ static VOID KiInitializeProcessor(ULONG Index)
     Prcb->ClockOwner = Index == 0;
     Prcb->MaximumDpcQueueDepth = KI_MAXIMUM_DPC_QUEUE_DEPTH;
     Prcb->MinimumDpcRate = KI_MINIMUM_DPC_RATE;
+    Prcb->ThreadDpcEnable = KiMachine.ThreadedDpcs;
+    KiInitializeCallDpc(Prcb);
     for (ULONG Number = 0; Number < LockQueueMaximumLock; Number += 1) {
         Prcb->LockQueue[Number].Lock = &KiNumberedLocks[Number].Lock;
     }

@@ -40,6 +40,15 @@ VOID KiRequest(PKPCR Pcr, ULONG Bits)
     }
 }
 
+VOID KiRequestIdleThread(PKPCR Pcr, ULONG Bits)
+{
+    ULONG Before = __atomic_fetch_or(&Pcr->Request, Bits, __ATOMIC_SEQ_CST);
+
+    if ((Before & KPCR_REQUEST_PARKED) != 0) {
+        KiWakeIdleThread(Pcr);
+    }
+}
+
 VOID KiPress(PKPCR Pcr)
 {
     PKTHREAD Owner = KiQueryOwner(Pcr);

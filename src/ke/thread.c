@@ -77,7 +77,7 @@ PKTHREAD KiAllocateThread(KI_THREAD_KIND Kind)
     return Thread;
 }
 
-static VOID KiFreeThread(PKTHREAD Thread)
+VOID KiFreeThread(PKTHREAD Thread)
 {
     HalAcquireMutex(&KiThreadLock);
     Thread->Block = NULL;

@@ -9,7 +9,7 @@
  * Who writes a member once the machine runs, as prcb.h groups them. Sender: of a packet, which its targets count
  * down.
  */
-typedef enum _WRITER { Start, Owner, Locked, Sender, Remote, Inbox, Resident, Taker } WRITER;
+typedef enum _WRITER { Start, Owner, Locked, Threaded, Sender, Remote, Caller, Inbox, Resident, Taker } WRITER;
 
 typedef struct _PLACE {
     const char *Name;
@@ -50,6 +50,8 @@ static const PLACE Places[] = {
     PRCB(UpdateSignature, Start),
     PRCB(Cache, Start),
     PRCB(CacheSharing, Start),
+    PRCB(DpcThread, Start),
+    PRCB(ThreadDpcEnable, Start),
     PRCB(LockQueue, Owner),
     PRCB(InterruptCount, Owner),
     PRCB(DpcLastCount, Owner),
@@ -57,7 +59,11 @@ static const PLACE Places[] = {
     PRCB(DpcStack, Owner),
     PRCB(DpcRoutineActive, Owner),
     PRCB(ClockOwner, Owner),
-    PRCB(DpcData, Locked),
+    PRCB(DpcData[DPC_NORMAL], Locked),
+    PRCB(DpcData[DPC_THREADED], Threaded),
+    PRCB(DpcGate, Threaded),
+    PRCB(DpcThreadRequested, Threaded),
+    PRCB(DpcThreadActive, Threaded),
     PRCB(CurrentPacket, Sender),
     PRCB(WorkerRoutine, Sender),
     PRCB(ReverseStall, Sender),
@@ -65,6 +71,7 @@ static const PLACE Places[] = {
     PRCB(PacketBarrier, Sender),
     PRCB(RequestSummary, Remote),
     PRCB(SignalDone, Remote),
+    PRCB(CallDpc, Caller),
 };
 
 static void test_members_of_different_writers_share_no_line(void **State)
