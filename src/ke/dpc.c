@@ -344,11 +344,12 @@ LOGICAL KeIsExecutingDpc(VOID)
     KPRCB_THREAD_BLOCK *Block = KiEnter();
     PKPRCB Prcb = &Block->Pcr->PrcbData;
     BOOLEAN Active = Block->Irql >= DISPATCH_LEVEL && Prcb->DpcRoutineActive;
-    ULONG Stack = (ULONG)(ULONG_PTR)Prcb->DpcStack;
+    ULONG Stack;
 
     switch (KiMachine.Profile->DpcActive) {
     case KiDpcActiveStack:
-        return Active && Stack != 0 ? Stack : Active; /* the low half of a 64-bit address could be 0 */
+        Stack = Active ? (ULONG)(ULONG_PTR)Prcb->DpcStack : 0;
+        return Stack != 0 ? Stack : Active; /* the low half of a 64-bit address could be 0 */
     case KiDpcActiveByte:
         return Active;
     default:

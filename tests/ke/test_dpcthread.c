@@ -366,7 +366,8 @@ static void TestPitfall7TheyRunAtPassiveLevelInOneThreadOfTheirProcessor(void **
             assert_int_equal(Runs[Target].Irql, PASSIVE_LEVEL);
             assert_int_equal(Runs[Target].Processor, Target);
             assert_ptr_not_equal(Runs[Target].Thread, KeGetCurrentThread());
-            assert_ptr_equal(Runs[Target].Thread, PcrOf(Target)->Prcb->DpcThread);
+            assert_ptr_equal(Runs[Target].Thread,
+                             __atomic_load_n(&PcrOf(Target)->Prcb->DpcThread, __ATOMIC_RELAXED));
             assert_true(Runs[Target].Executing);
         }
         Thread[Target] = Runs[Target].Thread;
