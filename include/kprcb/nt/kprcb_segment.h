@@ -40,12 +40,17 @@ typedef UCHAR KPRCB_ANY8 __attribute__((may_alias));
     (KPRCB_WITHIN(Offset, PrcbData.DpcData[Index].DpcList) || KPRCB_WITHIN(Offset, PrcbData.DpcData[Index].DpcLock) || \
      KPRCB_WITHIN(Offset, PrcbData.DpcData[Index].ActiveDpc))
 
+/* All of a KDPC but what stands before its list entry. */
+#define KPRCB_WITHIN_CALL_DPC(Offset)                                                                                  \
+    (KPRCB_WITHIN(Offset, PrcbData.CallDpc) && (Offset) >= offsetof(KPCR, PrcbData.CallDpc.DpcListEntry))
+
 /* A member as wide as a pointer, where pointers have 64 bits. A new one of KPCR or KPRCB comes here. */
 FORCEINLINE BOOLEAN KprcbIsWide(ULONG Offset)
 {
     return KPRCB_WITHIN(Offset, Self) || KPRCB_WITHIN(Offset, Prcb) || KPRCB_WITHIN(Offset, Owner) ||
            KPRCB_WITHIN(Offset, Resident) || KPRCB_WITHIN(Offset, LastOwner) || KPRCB_WITHIN(Offset, TokenHeir) ||
            KPRCB_WITHIN(Offset, PrcbData.CurrentThread) || KPRCB_WITHIN(Offset, PrcbData.IdleThread) ||
+           KPRCB_WITHIN(Offset, PrcbData.DpcThread) || KPRCB_WITHIN_CALL_DPC(Offset) ||
            KPRCB_WITHIN(Offset, PrcbData.GroupSetMember) || KPRCB_WITHIN(Offset, PrcbData.LockQueue) ||
            KPRCB_WITHIN(Offset, PrcbData.DpcStack) || KPRCB_WITHIN_QUEUE(Offset, 0) || KPRCB_WITHIN_QUEUE(Offset, 1) ||
            KPRCB_WITHIN(Offset, PrcbData.CurrentPacket) || KPRCB_WITHIN(Offset, PrcbData.WorkerRoutine) ||
