@@ -50,6 +50,7 @@ extern const BENCH_ROW BenchDpcRows[];
 extern const BENCH_ROW BenchDpcThreadRows[];
 extern const BENCH_ROW BenchIpiRows[];
 extern const BENCH_ROW BenchMachineRows[];
+extern const BENCH_ROW BenchCpuidRows[];
 
 typedef struct _BENCH_RESULT {
     const BENCH_ROW *Row;

@@ -28,7 +28,7 @@
 BENCH_OPTIONS BenchOptions = {.Seconds = 1};
 
 static const BENCH_ROW *const Tables[] = {BenchIrqlRows,      BenchSpinLockRows, BenchRwSpinLockRows, BenchDpcRows,
-                                          BenchDpcThreadRows, BenchIpiRows,      BenchMachineRows};
+                                          BenchDpcThreadRows, BenchIpiRows,      BenchMachineRows,    BenchCpuidRows};
 
 static struct {
     const char *Filter;

@@ -9,7 +9,7 @@
  * interrupt path read HostId of a thread that may just have ended.
  *
  * Lock order: KiMachineLock, then KiThreadLock. Nobody waits for a processor with either: its owner may be waiting
- * for a thread that attaches. Tests: tests/ke/test_thread.c.
+ * for a thread that attaches. Tests: tests/ke/test_thread.c, tests/ke/test_threadend.c.
  */
 #include "ki.h"
 
