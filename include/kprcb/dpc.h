@@ -98,6 +98,38 @@ KPRCB_API VOID KeFlushQueuedDpcs(VOID);
 KPRCB_API LOGICAL KeIsExecutingDpc(VOID);
 
 /*
+ * Ticks of CPU time. A limit of 0: there is none, and the count beside it is 0. KeQueryDpcWatchdogInformation tells more.
+ */
+typedef struct _KDPC_WATCHDOG_INFORMATION {
+    ULONG DpcTimeLimit;     /* for one DPC */
+    ULONG DpcTimeCount;     /* what is left of that for the DPC that runs */
+    ULONG DpcWatchdogLimit; /* for a processor that stays at DISPATCH_LEVEL or above */
+    ULONG DpcWatchdogCount; /* what is left of that */
+    ULONG Reserved;
+} KDPC_WATCHDOG_INFORMATION, *PKDPC_WATCHDOG_INFORMATION;
+
+KPRCB_STATIC_ASSERT(sizeof(KDPC_WATCHDOG_INFORMATION) == 20, "KDPC_WATCHDOG_INFORMATION as the WDK lays it out");
+
+/*
+ * KeQueryDpcWatchdogInformation (WDK: same). The limits of the DPC watchdog, and how far the current processor is from
+ * them; units: clock ticks (KPRCB_CONFIG.TimeIncrement) of CPU time of the calling thread, counted from the first look
+ * of the clock, or the first call, since the DPC began or the level was raised. A limit exceeded is bug check
+ * DPC_WATCHDOG_VIOLATION (0, ticks, limit) or (1, limit), on the owner's next poll of the library, or delivered to a
+ * catcher; machines before 6.2 write a line to stderr instead, those before 6.0 have no limits. KPRCB_CONFIG.DpcTimeout
+ * and DpcWatchdogPeriod set them. IRQL >= DISPATCH_LEVEL. STATUS_SUCCESS; STATUS_UNSUCCESSFUL below DISPATCH_LEVEL,
+ * and then nothing is stored.
+ */
+KPRCB_API NTSTATUS KeQueryDpcWatchdogInformation(PKDPC_WATCHDOG_INFORMATION WatchdogInformation);
+
+/*
+ * KeShouldYieldProcessor (WDK: same). Non-zero: a thread should go below DISPATCH_LEVEL soon, a DPC should leave the
+ * rest of its work to a thread. That is so while DPCs or IPIs wait for the current processor, another thread waits for
+ * it, or more than half of a limit of the DPC watchdog is used up. It changes nothing. IRQL >= DISPATCH_LEVEL; below it
+ * bug check IRQL_NOT_GREATER_OR_EQUAL, or zero on a free build.
+ */
+KPRCB_API LOGICAL KeShouldYieldProcessor(VOID);
+
+/*
  * KiDispatchInterrupt (internal to NT; NT 3.50). The DISPATCH_LEVEL software interrupt: runs the queued DPCs of the
  * current processor. IRQL DISPATCH_LEVEL; elsewhere bug check IRQL_NOT_GREATER_OR_EQUAL. Inside a DPC it does
  * nothing.

@@ -36,13 +36,19 @@ typedef struct _KPRCB_CONFIG {
     ULONG TimeIncrement; /* clock tick in 100 ns units, 1,000 to 10,000,000; 0: 10,000 (1 ms) */
     const char *Version; /* what the machine behaves like, as "5.2-late"; `kprcb cpuid --list` names them; NULL: the newest */
     ULONG MaximumProcessorCount; /* how many there may become by KprcbAddProcessor; 0: ProcessorCount */
+    /* ms of CPU time; 0: as the version has it; KPRCB_NO_DPC_TIMEOUT: no limit. Exceeded: DPC_WATCHDOG_VIOLATION */
+    ULONG DpcTimeout;        /* that one DPC may use */
+    ULONG DpcWatchdogPeriod; /* that a processor may spend at DISPATCH_LEVEL or above on end */
 } KPRCB_CONFIG;
+
+#define KPRCB_NO_DPC_TIMEOUT 0xFFFFFFFF
 
 /*
  * KprcbStart: creates the processors, all or none, with their threads. Config NULL: the defaults, which the
  * environment may set: KPRCB_PROCESSORS, KPRCB_MAXIMUM_PROCESSORS, KPRCB_GROUP_SIZE, KPRCB_FLAGS (names without the
- * prefix, joined by commas), KPRCB_TIME_INCREMENT, KPRCB_VERSION. The calling thread is not attached. Members beyond a
- * smaller Size count as 0; with a larger one, what this library does not know must be 0.
+ * prefix, joined by commas), KPRCB_TIME_INCREMENT, KPRCB_VERSION, KPRCB_DPC_TIMEOUT, KPRCB_DPC_WATCHDOG_PERIOD. The
+ * calling thread is not attached. Members beyond a smaller Size count as 0; with a larger one, what this library does not
+ * know must be 0.
  *   STATUS_SUCCESS
  *   STATUS_ALREADY_INITIALIZED     it runs
  *   STATUS_INVALID_PARAMETER       a member, or a variable of the environment, is out of range; nothing was started

@@ -7,6 +7,7 @@
  *   owner      written only by the thread that owns the processor (see irql.h), read by others for display
  *   resident   written only by the resident thread
  *   remote     written by other processors, by read-modify-write
+ *   clock      written by the clock's thread and, under the same lock, by the owner
  *   start      written once while the processor starts, then constant
  *
  * Member names are those of NT's KPRCB wherever NT has the member. Read them through the routines of the other headers
@@ -58,6 +59,14 @@ typedef struct _KSPIN_LOCK_QUEUE {
     struct _KSPIN_LOCK_QUEUE *volatile Next;
     KSPIN_LOCK *volatile Lock;
 } KSPIN_LOCK_QUEUE, *PKSPIN_LOCK_QUEUE;
+
+/*
+ * KPRCB.DpcRequestSummary: the normal DPCs in the low half, the threaded ones in the high. The owner keeps it: what other
+ * processors have asked for is in KPCR.Request and in the inbox.
+ */
+#define DPC_REQUEST_NORMAL_ACTIVE 0x00000001    /* DPCs are being run */
+#define DPC_REQUEST_NORMAL_REQUESTED 0x00000002 /* the owner asked for that */
+#define DPC_REQUEST_NORMAL_PRESENT 0x00000010   /* there are some in the list */
 
 #define LOCK_QUEUE_WAIT 1  /* queued, not yet owner */
 #define LOCK_QUEUE_OWNER 2 /* owner */
@@ -215,11 +224,19 @@ typedef struct DECLSPEC_ALIGN(KPRCB_CACHE_LINE) _KPRCB {
     ULONG DpcLastTick; /* the clock tick of the last update of DpcRequestRate */
     ULONG DpcRequestRate;
     ULONG MinimumDpcRate;
-    LONG MaximumDpcQueueDepth;
-    PVOID DpcStack; /* stack address at which the DPC routine now running was entered */
+    LONG MaximumDpcQueueDepth; /* also by the clock, under DpcLock */
+    PVOID DpcStack;            /* stack address at which the DPC routine now running was entered */
     BOOLEAN volatile DpcRoutineActive;
     BOOLEAN volatile QuantumEnd;
     BOOLEAN volatile ClockOwner;
+    union {
+        LONG volatile DpcRequestSummary; /* DPC_REQUEST_ bits, as the owner knows of them */
+        SHORT volatile DpcRequestSlot[2];
+        struct {
+            SHORT volatile NormalDpcState;
+            SHORT volatile ThreadDpcState;
+        };
+    };
 
     /* owner and, under DpcLock, those who take a DPC back */
     KDPC_DATA DpcData[2];
@@ -228,6 +245,10 @@ typedef struct DECLSPEC_ALIGN(KPRCB_CACHE_LINE) _KPRCB {
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) KGATE DpcGate; /* where DpcThread waits */
     BOOLEAN volatile DpcThreadRequested;            /* threaded DPCs were queued that it has not found yet */
     BOOLEAN volatile DpcThreadActive;               /* it runs them */
+
+    /* owner: what is looked at rarely */
+    DECLSPEC_ALIGN(KPRCB_CACHE_LINE) ULONG DpcBypassCount; /* 3.51 to 5.0: times that DPCs ran unasked, on the way down */
+    LONG AdjustDpcThreshold; /* ticks without waiting DPCs until MaximumDpcQueueDepth rises; as that */
 
     /* owner, as the sender of a packet; its targets count down PacketBarrier and TargetSet */
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) PVOID volatile CurrentPacket[3];
@@ -245,6 +266,14 @@ typedef struct DECLSPEC_ALIGN(KPRCB_CACHE_LINE) _KPRCB {
 
     /* whoever is in KeGenericCallDpc */
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) KDPC CallDpc;
+
+    /* clock, and the owner that asks (dpcwatchdog.c); all in ticks of CPU time. The limits: start; 0: none */
+    DECLSPEC_ALIGN(KPRCB_CACHE_LINE) ULONG DpcTimeCount; /* that the DPC has run */
+    ULONG DpcTimeLimit;
+    LONG DpcWatchdogPeriod;
+    LONG DpcWatchdogCount;           /* left, until the processor has been at DISPATCH_LEVEL for too long */
+    ULONG DpcWatchdogSequenceNumber; /* how often that count began anew */
+    ULONG ApcBypassCount;            /* any thread, by addition; as DpcBypassCount */
 } KPRCB, *PKPRCB;
 
 /*
@@ -300,6 +329,8 @@ typedef struct DECLSPEC_ALIGN(4096) _KPCR {
 #define KPCR_REQUEST_IPI 0x00000008      /* RequestSummary is not empty */
 #define KPCR_REQUEST_STOP 0x00000010     /* the idle thread ends */
 #define KPCR_REQUEST_THREAD 0x00000020   /* the idle thread starts the DPC thread */
+#define KPCR_REQUEST_WATCHED 0x00000040  /* the clock saw an owner; whoever lets go takes it away */
+#define KPCR_REQUEST_OVERDUE 0x00000080  /* the owner exceeds a limit of the DPC watchdog */
 #define KPCR_REQUEST_PARKED 0x80000000   /* the idle thread sleeps */
 
 /* What the owner's raise and lower must look at. */

@@ -34,6 +34,8 @@ ULONG HalCurrentProcessor(VOID);
 ULONGLONG HalMonotonicTime(VOID); /* ns, CLOCK_MONOTONIC */
 ULONGLONG HalSystemTime(VOID);    /* 100 ns units since 1601, UTC */
 ULONGLONG HalThreadTime(VOID);    /* ns of CPU time of the calling thread */
+/* The same of another thread of this process. FALSE: there is no such thread any more. */
+BOOLEAN HalThreadTimeOf(LONG HostThreadId, ULONGLONG *Time);
 
 /* --- park.c: sleep until a word changes --- */
 

@@ -103,7 +103,8 @@ PKI_FRAME KiFindCatchFrame(PKTHREAD Thread)
  */
 static BOOLEAN KiDeliver(const KPRCB_BUGCHECK *BugCheck)
 {
-    PKI_FRAME Frame = KiFindCatchFrame(KprcbThread.Thread);
+    PKTHREAD Thread = KprcbThread.Thread;
+    PKI_FRAME Frame = Thread != NULL ? KiFindCatchFrame(Thread) : NULL;
 
     KiLockCatches();
     if (Frame == NULL && KiCatchFrames.Blink != &KiCatchFrames) {
@@ -136,6 +137,7 @@ static VOID KiLetGoUnwound(KPRCB_THREAD_BLOCK *Block, KIRQL Irql)
 
     Prcb->DpcData[DPC_NORMAL].ActiveDpc = NULL;
     Prcb->DpcStack = NULL;
+    KiSetNormalDpcState(Prcb, 0);
     __atomic_store_n(&Prcb->DpcRoutineActive, FALSE, __ATOMIC_SEQ_CST);
     KiLetGoProcessor(Block, Irql);
     KiLookAgain(Block, Pcr, 0);
@@ -176,6 +178,7 @@ static DECLSPEC_NORETURN VOID KiUnwind(PKI_FRAME Frame)
         if (!Frame->DpcRoutineActive) {
             Frame->Pcr->PrcbData.DpcData[DPC_NORMAL].ActiveDpc = NULL;
             Frame->Pcr->PrcbData.DpcStack = NULL;
+            KiSetNormalDpcState(&Frame->Pcr->PrcbData, 0);
         }
         __atomic_store_n(&Frame->Pcr->PrcbData.DpcRoutineActive, Frame->DpcRoutineActive, __ATOMIC_SEQ_CST);
     }
@@ -230,6 +233,13 @@ DECLSPEC_NORETURN VOID KiPassBugCheck(const KPRCB_BUGCHECK *BugCheck)
     }
     Frame->BugCheck = *BugCheck;
     KiUnwind(Frame);
+}
+
+VOID KiBugCheckElsewhere(const KPRCB_BUGCHECK *BugCheck)
+{
+    if (!KiDeliver(BugCheck)) {
+        KiHalt(BugCheck);
+    }
 }
 
 VOID KiTakeDelivery(KPRCB_THREAD_BLOCK *Block)

@@ -2,7 +2,7 @@
  * clock.c - the clock: looks each tick at the processors for which something waits, and sleeps while there are none.
  *
  * What waits: DPCs that asked for no interrupt, which it asks to run, and IPIs whose target has not polled, which it
- * presses.
+ * presses. Beside that it looks at owners for the DPC watchdog, every second or more often.
  *
  *   word               written by                                          read by
  *   KiTicking          anyone sets a processor's bit, the clock clears it   the clock
@@ -43,6 +43,7 @@ static BOOLEAN KiTick(PKPCR Pcr)
     ULONG Request = __atomic_load_n(&Pcr->Request, __ATOMIC_SEQ_CST);
 
     if ((Request & KPCR_REQUEST_LAZY) != 0) {
+        KiTuneDpcQueue(Pcr);
         KiRequest(Pcr, KPCR_REQUEST_DISPATCH);
     }
     if ((Request & KPCR_REQUEST_IPI) != 0) {
@@ -83,9 +84,12 @@ static VOID KiClockThread(PVOID Context)
     while (__atomic_load_n(&KiClockStop, __ATOMIC_ACQUIRE) == 0) {
         ULONG Signal = __atomic_load_n(&KiClockSignal, __ATOMIC_SEQ_CST);
 
-        if (!KiTickAll()) {
+        BOOLEAN Ticks = KiTickAll();
+
+        KiRunDpcWatchdog();
+        if (!Ticks) {
             __atomic_store_n(&KiClockSleeps, 1, __ATOMIC_SEQ_CST);
-            HalPark(&KiClockSignal, Signal, 0);
+            HalPark(&KiClockSignal, Signal, KiDpcWatchdogTimeout());
             __atomic_store_n(&KiClockSleeps, 0, __ATOMIC_SEQ_CST);
         }
         /* On this word nobody wakes it but KiStopClock: the next look comes a tick later. */
@@ -96,6 +100,7 @@ static VOID KiClockThread(PVOID Context)
 NTSTATUS KiStartClock(VOID)
 {
     KiClockStop = 0;
+    KiResetDpcWatchdog();
     for (ULONG Word = 0; Word < KI_TICKING_WORDS; Word += 1) {
         KiTicking[Word] = 0;
     }

@@ -82,7 +82,27 @@ static BOOLEAN KiReadEnvironment(KPRCB_CONFIG *Config)
     return KiReadNumber("KPRCB_PROCESSORS", &Config->ProcessorCount) &&
            KiReadNumber("KPRCB_MAXIMUM_PROCESSORS", &Config->MaximumProcessorCount) &&
            KiReadNumber("KPRCB_GROUP_SIZE", &Config->GroupSize) &&
-           KiReadNumber("KPRCB_TIME_INCREMENT", &Config->TimeIncrement) && KiReadFlags(&Config->Flags);
+           KiReadNumber("KPRCB_TIME_INCREMENT", &Config->TimeIncrement) &&
+           KiReadNumber("KPRCB_DPC_TIMEOUT", &Config->DpcTimeout) &&
+           KiReadNumber("KPRCB_DPC_WATCHDOG_PERIOD", &Config->DpcWatchdogPeriod) && KiReadFlags(&Config->Flags);
+}
+
+/* Ticks, rounded up; 0: no limit. */
+static ULONG KiDpcLimit(const KI_MACHINE *Machine, ULONG Asked, ULONG Default)
+{
+    ULONGLONG Ticks;
+
+    if (Asked == KPRCB_NO_DPC_TIMEOUT || Machine->Profile->DpcWatchdog == KiDpcWatchdogNone) {
+        return 0;
+    }
+    Ticks = ((Asked != 0 ? Asked : Default) * 10000ull + Machine->TimeIncrement - 1) / Machine->TimeIncrement;
+    return Ticks < 0x7FFFFFFF ? (ULONG)Ticks : 0x7FFFFFFF;
+}
+
+static VOID KiReadDpcLimits(const KPRCB_CONFIG *Config, KI_MACHINE *Machine)
+{
+    Machine->DpcTimeLimit = KiDpcLimit(Machine, Config->DpcTimeout, Machine->Profile->DpcTimeout);
+    Machine->DpcWatchdogPeriod = KiDpcLimit(Machine, Config->DpcWatchdogPeriod, Machine->Profile->DpcWatchdogPeriod);
 }
 
 /*
@@ -149,6 +169,7 @@ NTSTATUS KiReadConfig(const KPRCB_CONFIG *Caller, KI_MACHINE *Machine)
     Machine->HostProcessors = HalInitializeProcessors();
     Machine->Flags = Config->Flags;
     Machine->TimeIncrement = Config->TimeIncrement != 0 ? Config->TimeIncrement : KI_DEFAULT_INCREMENT;
+    KiReadDpcLimits(Config, Machine);
     Machine->Checked = (Config->Flags & KPRCB_FREE_BUILD) == 0;
     Machine->ThreadedDpcs = Machine->Profile->ThreadedDpcs && (Config->Flags & KPRCB_NO_THREADED_DPCS) == 0;
     return KiReadCounts(Config, Machine) ? STATUS_SUCCESS : STATUS_INVALID_PARAMETER;

@@ -73,7 +73,8 @@ static BOOLEAN KiInsertHere(KPRCB_THREAD_BLOCK *Block, PKDPC Dpc, UCHAR Importan
     Moved = KiInboxFilled(Pcr); /* and may not be as patient as this one */
     KiEmptyInbox(Pcr, Data);
     KiListDpc(Data, Dpc, Importance == HighImportance);
-    if (Importance == LowImportance && !Moved && Data->DpcQueueDepth <= Prcb->MaximumDpcQueueDepth) {
+    if (Importance == LowImportance && !Moved &&
+        Data->DpcQueueDepth <= __atomic_load_n(&Prcb->MaximumDpcQueueDepth, __ATOMIC_RELAXED)) {
         KiUpdateDpcRate(Prcb);
         Lazy = Prcb->DpcRequestRate >= Prcb->MinimumDpcRate;
     }
@@ -84,6 +85,8 @@ static BOOLEAN KiInsertHere(KPRCB_THREAD_BLOCK *Block, PKDPC Dpc, UCHAR Importan
         /* The interrupted code may be in the middle of a lower that has looked already. */
         __atomic_fetch_or(&Pcr->Request, KPCR_REQUEST_DISPATCH, __ATOMIC_SEQ_CST);
     }
+    KiSetNormalDpcState(Prcb,
+                        Prcb->NormalDpcState | DPC_REQUEST_NORMAL_PRESENT | (Lazy ? 0 : DPC_REQUEST_NORMAL_REQUESTED));
     if (Lazy) {
         __atomic_fetch_or(&Pcr->Request, KPCR_REQUEST_LAZY, __ATOMIC_SEQ_CST);
         KiArmClock(Pcr);
@@ -104,7 +107,8 @@ static VOID KiInsertElsewhere(PKPCR Pcr, PKDPC Dpc, UCHAR Importance)
         LONG Depth =
             __atomic_load_n(&Prcb->DpcData[DPC_NORMAL].DpcQueueDepth, __ATOMIC_RELAXED) + (LONG)KiInboxCount(Pcr);
 
-        Drain = Depth > Prcb->MaximumDpcQueueDepth || __atomic_load_n(&Pcr->Resident, __ATOMIC_RELAXED) == NULL;
+        Drain = Depth > __atomic_load_n(&Prcb->MaximumDpcQueueDepth, __ATOMIC_RELAXED) ||
+                __atomic_load_n(&Pcr->Resident, __ATOMIC_RELAXED) == NULL;
     }
     if (!Drain) {
         __atomic_fetch_or(&Pcr->Request, KPCR_REQUEST_LAZY, __ATOMIC_SEQ_CST);
@@ -323,6 +327,7 @@ VOID KiRetireDpcs(KPRCB_THREAD_BLOCK *Block)
                      (Block->Thread->Frame == NULL || Block->Thread->ThreadedFor != NULL);
 
     __atomic_store_n(&Prcb->DpcRoutineActive, TRUE, __ATOMIC_RELEASE);
+    KiSetNormalDpcState(Prcb, DPC_REQUEST_NORMAL_ACTIVE | DPC_REQUEST_NORMAL_PRESENT);
     Block->Thread->Retiring = Block->Pcr;
     Prcb->DpcStack = __builtin_frame_address(0);
     if (Framed) {
@@ -336,6 +341,7 @@ VOID KiRetireDpcs(KPRCB_THREAD_BLOCK *Block)
     Prcb = &KprcbThread.Pcr->PrcbData;
     Prcb->DpcStack = NULL;
     KprcbThread.Thread->Retiring = NULL;
+    KiSetNormalDpcState(Prcb, 0);
     __atomic_store_n(&Prcb->DpcRoutineActive, FALSE, __ATOMIC_RELEASE);
 }
 

@@ -340,6 +340,7 @@ VOID KiUpdateDpcRate(PKPRCB Prcb)
     if (Elapsed == 0) {
         return;
     }
+    KiCreditQuietTicks(Prcb, Elapsed);
     Prcb->DpcLastTick = Tick;
     Prcb->DpcRequestRate = (Count - Prcb->DpcLastCount + Prcb->DpcRequestRate) / 2;
     Prcb->DpcLastCount = Count;

@@ -37,8 +37,15 @@ static VOID KiSetOwnerIrql(KPRCB_THREAD_BLOCK *Block, KIRQL Irql)
 VOID KiPoll(KPRCB_THREAD_BLOCK *Block)
 {
     if (Block->Irql >= DISPATCH_LEVEL && Block->Irql < IPI_LEVEL && Block->Masked == 0) {
-        while ((__atomic_load_n(&Block->Pcr->Request, __ATOMIC_ACQUIRE) & KPCR_REQUEST_IPI) != 0) {
-            KiServiceIpi(Block);
+        ULONG Request = __atomic_load_n(&Block->Pcr->Request, __ATOMIC_ACQUIRE);
+
+        while ((Request & (KPCR_REQUEST_IPI | KPCR_REQUEST_OVERDUE)) != 0) {
+            if ((Request & KPCR_REQUEST_IPI) != 0) {
+                KiServiceIpi(Block);
+            } else {
+                KiTakeDpcViolation(Block);
+            }
+            Request = __atomic_load_n(&Block->Pcr->Request, __ATOMIC_ACQUIRE);
         }
     }
 }
@@ -77,8 +84,11 @@ VOID KiServePending(KPRCB_THREAD_BLOCK *Block)
         if (Pcr->PrcbData.DpcRoutineActive) {
             return;
         }
-        if ((__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & KI_PENDING) == 0 && !KiDpcsQueued(Pcr)) {
-            return;
+        if ((__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & KI_PENDING) == 0) {
+            if (!KiDpcsQueued(Pcr)) {
+                return;
+            }
+            KiCountDpcBypass(&Pcr->PrcbData);
         }
         KiRetireDpcs(Block);
     }
@@ -94,6 +104,9 @@ VOID KiLookAgain(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr, ULONG Bits)
 
         if ((Request & KPCR_REQUEST_REVOKED) != 0 && Block->Thread->Biased && Block->Thread->Residence == Pcr) {
             KiLoseBias(Block);
+        }
+        if ((Request & (KPCR_REQUEST_WATCHED | KPCR_REQUEST_OVERDUE)) != 0) {
+            KiEndWatchedTime(Pcr);
         }
         if ((Request & Bits) == 0 || !KiTryTakeProcessor(Block, Pcr)) {
             return;
@@ -130,6 +143,7 @@ VOID KiLowerBelowDispatch(KPRCB_THREAD_BLOCK *Block, KIRQL NewIrql, BOOLEAN Lazi
         KiMoveThread(Block);
     }
     if (NewIrql < APC_LEVEL && Block->Thread->ApcInterrupt) {
+        KiCountApcBypass(&Block->Pcr->PrcbData);
         KiTakeApcInterrupt(Block);
     }
 }
@@ -163,6 +177,7 @@ static VOID KiSetIrql(KPRCB_THREAD_BLOCK *Block, KIRQL NewIrql)
         }
         Block->Irql = NewIrql;
         if (NewIrql < APC_LEVEL && Block->Thread->ApcInterrupt) {
+            KiCountApcBypass(&Block->Pcr->PrcbData);
             KiTakeApcInterrupt(Block);
         }
     }

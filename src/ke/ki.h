@@ -37,6 +37,8 @@ typedef struct _KI_MACHINE {
     ULONG MaximumGroups;
     ULONG Flags;
     ULONG TimeIncrement;
+    ULONG DpcTimeLimit;      /* ticks; 0: none */
+    ULONG DpcWatchdogPeriod; /* the same */
     ULONG HostProcessors;
     BOOLEAN Checked;
     BOOLEAN Biased;           /* residents order by membarrier; otherwise by exchange */
@@ -408,6 +410,49 @@ VOID KiStopClock(VOID);
 /* The clock ticks for Pcr until nothing is pending there. */
 VOID KiArmClock(PKPCR Pcr);
 
+/* --- dpcwatchdog.c --- */
+VOID KiResetDpcWatchdog(VOID);
+VOID KiResetDpcWatch(PKPRCB Prcb);
+/* Looks at the owners of all processors, if that is due. The clock only. */
+VOID KiRunDpcWatchdog(VOID);
+/* ns until the next look is due, at least 1; 0: there is none. The clock only. */
+ULONGLONG KiDpcWatchdogTimeout(VOID);
+/* One look: Owner owns Pcr, or nobody if it is NULL, and has used Time ns of CPU time. TRUE: it exceeds a limit. */
+BOOLEAN KiWatchProcessor(PKPCR Pcr, PKTHREAD Owner, ULONGLONG Time);
+/* The caller has let Pcr go, and found WATCHED or OVERDUE. */
+VOID KiEndWatchedTime(PKPCR Pcr);
+/* The owner found OVERDUE: a bug check, if it is true still. */
+VOID KiTakeDpcViolation(KPRCB_THREAD_BLOCK *Block);
+
+/* --- dpcfigures.c --- */
+VOID KiInitializeDpcFigures(PKPRCB Prcb);
+/* A tick at which DPCs wait that asked for no interrupt. The clock only. */
+VOID KiTuneDpcQueue(PKPCR Pcr);
+/* Ticks have passed at which nothing waited. DpcLock held. */
+VOID KiCreditQuietTicks(PKPRCB Prcb, ULONG Ticks);
+
+/* DPC_REQUEST_NORMAL_ bits. The owner only. */
+static inline VOID KiSetNormalDpcState(PKPRCB Prcb, LONG State)
+{
+    __atomic_store_n(&Prcb->NormalDpcState, (SHORT)State, __ATOMIC_RELAXED);
+}
+
+/* DPCs run on the way down that nobody had to ask for. The owner only. */
+static inline VOID KiCountDpcBypass(PKPRCB Prcb)
+{
+    if (KiMachine.Profile->BypassCounts) {
+        __atomic_store_n(&Prcb->DpcBypassCount, Prcb->DpcBypassCount + 1, __ATOMIC_RELAXED);
+    }
+}
+
+/* The same for APCs, of a thread that need not own the processor. */
+static inline VOID KiCountApcBypass(PKPRCB Prcb)
+{
+    if (KiMachine.Profile->BypassCounts) {
+        __atomic_fetch_add(&Prcb->ApcBypassCount, 1, __ATOMIC_RELAXED);
+    }
+}
+
 /* --- heldlock.c: the locks that a thread owns --- */
 VOID KiReleaseHeldLocks(KPRCB_THREAD_BLOCK *Block, ULONG Keep, ULONG KeepSurplus);
 BOOLEAN KiIsLockHeld(KPRCB_THREAD_BLOCK *Block, PVOID Lock);
@@ -504,6 +549,8 @@ VOID KiEnterFrame(KPRCB_THREAD_BLOCK *Block, PKI_FRAME Frame, KI_FRAME_KIND Kind
 VOID KiLeaveFrame(KPRCB_THREAD_BLOCK *Block, PKI_FRAME Frame);
 /* The innermost catch frame of a thread, or NULL. */
 PKI_FRAME KiFindCatchFrame(PKTHREAD Thread);
+/* For a thread that is not attached: delivers a bug check to a catcher, or reports and aborts. */
+VOID KiBugCheckElsewhere(const KPRCB_BUGCHECK *BugCheck);
 /* Forgets all catchers: for the child of a fork. */
 VOID KiAbandonCatches(VOID);
 /* For a frame that has been unwound to and left: goes on to the next. */

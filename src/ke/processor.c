@@ -9,8 +9,6 @@
  */
 #include "ki.h"
 
-#define KI_MAXIMUM_DPC_QUEUE_DEPTH 4
-#define KI_MINIMUM_DPC_RATE 3
 #define KI_IDENTIFY_STACK (64 * 1024)
 
 /* The locks behind LockQueue. Guard: themselves. */
@@ -38,10 +36,9 @@ static VOID KiInitializeProcessor(ULONG Index)
     Prcb->LegacyNumber = Prcb->GroupIndex;
     Prcb->GroupSetMember = (KAFFINITY)1 << Prcb->GroupIndex;
     Prcb->ClockOwner = Index == 0;
-    Prcb->MaximumDpcQueueDepth = KI_MAXIMUM_DPC_QUEUE_DEPTH;
-    Prcb->MinimumDpcRate = KI_MINIMUM_DPC_RATE;
     Prcb->ThreadDpcEnable = KiMachine.ThreadedDpcs;
     KiInitializeCallDpc(Prcb);
+    KiInitializeDpcFigures(Prcb);
     for (ULONG Number = 0; Number < LockQueueMaximumLock; Number += 1) {
         Prcb->LockQueue[Number].Lock = &KiNumberedLocks[Number].Lock;
     }

@@ -22,11 +22,23 @@ typedef enum _KI_DPC_ACTIVE {
     KiDpcActiveWord   /* from 6.0: DpcRoutineActive or DpcThreadActive */
 } KI_DPC_ACTIVE;
 
+/* What the DPC watchdog does about a limit exceeded. */
+typedef enum _KI_DPC_WATCHDOG {
+    KiDpcWatchdogNone,    /* to 5.2: there is none */
+    KiDpcWatchdogReports, /* 6.0 and 6.1: it tells the debugger; here, stderr */
+    KiDpcWatchdogStops    /* from 6.2: a bug check */
+} KI_DPC_WATCHDOG;
+
 typedef struct _KI_PROFILE {
-    const char *Version;  /* the label, as "5.2-late" */
-    UCHAR IpiProtocol;    /* KI_IPI_PROTOCOL */
-    UCHAR DpcActive;      /* KI_DPC_ACTIVE */
-    BOOLEAN ThreadedDpcs; /* there are any; without, a threaded DPC is an ordinary one */
+    const char *Version;     /* the label, as "5.2-late" */
+    UCHAR IpiProtocol;       /* KI_IPI_PROTOCOL */
+    UCHAR DpcActive;         /* KI_DPC_ACTIVE */
+    BOOLEAN ThreadedDpcs;    /* there are any; without, a threaded DPC is an ordinary one */
+    BOOLEAN BypassCounts;    /* ApcBypassCount and DpcBypassCount count */
+    BOOLEAN DpcTuning;       /* MaximumDpcQueueDepth follows the request rate */
+    UCHAR DpcWatchdog;       /* KI_DPC_WATCHDOG */
+    ULONG DpcTimeout;        /* ms, of one DPC */
+    ULONG DpcWatchdogPeriod; /* ms, of a processor at DISPATCH_LEVEL */
 } KI_PROFILE;
 
 /* Oldest first; the last one is the default. */

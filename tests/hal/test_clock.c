@@ -115,6 +115,50 @@ static void thread_time_is_the_callers_own(void **State)
     assert_true(HalThreadTime() - Before < BURN);
 }
 
+typedef struct _OTHER_TIME {
+    ULONG volatile Stage; /* 1: HostId is there; 2: it may end */
+    LONG HostId;
+    ULONGLONG Spent;
+} OTHER_TIME;
+
+static VOID SpendTime(PVOID Context)
+{
+    OTHER_TIME *Other = Context;
+
+    while (HalThreadTime() < 30000000) {
+    }
+    Other->HostId = HalCurrentThreadId();
+    Other->Spent = HalThreadTime();
+    __atomic_store_n(&Other->Stage, 1, __ATOMIC_RELEASE);
+    HalWake(&Other->Stage, 1);
+    while (__atomic_load_n(&Other->Stage, __ATOMIC_ACQUIRE) == 1)
+        HalPark(&Other->Stage, 1, 0);
+}
+
+static void the_cpu_time_of_another_thread_is_that_threads(void **State)
+{
+    OTHER_TIME Other = {0};
+    ULONGLONG Time = 0, Again = 0;
+    HAL_THREAD Thread;
+
+    (void)State;
+    assert_int_equal(HalCreateThread(&Thread, SpendTime, &Other, 0, HAL_ANY_PROCESSOR, "spender"), STATUS_SUCCESS);
+    while (__atomic_load_n(&Other.Stage, __ATOMIC_ACQUIRE) == 0)
+        HalPark(&Other.Stage, 0, 0);
+    assert_true(HalThreadTimeOf(Other.HostId, &Time));
+    assert_true(Time >= Other.Spent);
+    assert_true(HalThreadTimeOf(Other.HostId, &Again));
+    assert_true(Again >= Time);
+    __atomic_store_n(&Other.Stage, 2, __ATOMIC_RELEASE);
+    HalWake(&Other.Stage, 1);
+    HalJoinThread(&Thread);
+    assert_true(HalThreadTimeOf(HalCurrentThreadId(), &Again));
+    assert_true(Again <= HalThreadTime());
+    assert_false(HalThreadTimeOf(0, &Again));
+    assert_false(HalThreadTimeOf(-1, &Again));
+    assert_false(HalThreadTimeOf(1, &Again)); /* init is no thread of this process */
+}
+
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
@@ -122,6 +166,7 @@ int main(void)
         cmocka_unit_test(monotonic_time_agrees_between_threads),
         cmocka_unit_test(system_time_counts_from_1601),
         cmocka_unit_test(thread_time_is_the_callers_own),
+        cmocka_unit_test(the_cpu_time_of_another_thread_is_that_threads),
     };
 
     return cmocka_run_group_tests(Tests, NULL, NULL);

@@ -243,10 +243,13 @@ static BOOLEAN IsLeftHere(KDPC_IMPORTANCE Importance, ULONG Queued)
 
 static void pitfall_4_for_this_processor(void **State)
 {
+    KPRCB_CONFIG Config = {
+        .Size = sizeof(Config), .ProcessorCount = 2, .Flags = MachineFlags, .TimeIncrement = 10000000};
     PKPRCB Prcb;
 
     (void)State;
-    StartAttached(2, MachineFlags);
+    assert_int_equal(KprcbStart(&Config), STATUS_SUCCESS);
+    assert_int_equal(KprcbAttachThread(0), STATUS_SUCCESS);
     Prcb = KeGetCurrentPrcb();
     Prcb->MinimumDpcRate = 0; /* no rate is under it */
     Prcb->MaximumDpcQueueDepth = 4;

@@ -9,7 +9,7 @@
  * Who writes a member once the machine runs, as prcb.h groups them. Sender: of a packet, which its targets count
  * down.
  */
-typedef enum _WRITER { Start, Owner, Locked, Threaded, Sender, Remote, Caller, Inbox, Resident, Taker } WRITER;
+typedef enum _WRITER { Start, Owner, Locked, Threaded, Sender, Remote, Caller, Inbox, Resident, Taker, Clock } WRITER;
 
 typedef struct _PLACE {
     const char *Name;
@@ -72,6 +72,9 @@ static const PLACE Places[] = {
     PRCB(RequestSummary, Remote),
     PRCB(SignalDone, Remote),
     PRCB(CallDpc, Caller),
+    PRCB(DpcTimeCount, Clock),
+    PRCB(DpcWatchdogCount, Clock),
+    PRCB(DpcWatchdogSequenceNumber, Clock),
 };
 
 static void test_members_of_different_writers_share_no_line(void **State)

@@ -47,6 +47,18 @@ static void TestSwitchesTurnAtTheirVersions(void **State)
     assert_int_equal(Find("6.0-early")->DpcActive, KiDpcActiveWord);
     assert_false(Find("5.1-late")->ThreadedDpcs);
     assert_true(Find("5.2-early")->ThreadedDpcs);
+    assert_false(Find("3.50")->BypassCounts);
+    assert_true(Find("3.51")->BypassCounts);
+    assert_true(Find("5.0")->BypassCounts);
+    assert_false(Find("5.1-early")->BypassCounts);
+    assert_false(Find("3.50")->DpcTuning);
+    assert_true(Find("3.51")->DpcTuning);
+    assert_true(Find("2004")->DpcTuning);
+    assert_int_equal(Find("5.2-late")->DpcWatchdog, KiDpcWatchdogNone);
+    assert_int_equal(Find("6.0-early")->DpcWatchdog, KiDpcWatchdogReports);
+    assert_int_equal(Find("6.1")->DpcWatchdog, KiDpcWatchdogReports);
+    assert_int_equal(Find("6.2")->DpcWatchdog, KiDpcWatchdogStops);
+    assert_int_equal(Find("2004")->DpcWatchdog, KiDpcWatchdogStops);
 }
 
 static void TestEachVersionStarts(void **State)

@@ -1,0 +1,347 @@
+/*
+ * dpcwatchdog.c - the DPC watchdog, what it tells the routine that asks, and KeShouldYieldProcessor.
+ *
+ * Two limits, in ticks of CPU time of the thread that owns the processor, so that a debugger's stop or a loaded host
+ * counts for nothing: that of one DPC, and that of a processor that stays at DISPATCH_LEVEL or above. The clock looks at
+ * every processor every sixteenth of the lower limit, at most a second and at least a tick apart. Time counts from the
+ * first look that sees the DPC, or the owner, so a violation is found up to two looks late, and never early.
+ *
+ * NT resets the second count by a threaded DPC, which runs as soon as the processor gets below DISPATCH_LEVEL. Here a
+ * look sets WATCHED in KPCR.Request, and whoever lets the processor go takes it away (KiEndWatchedTime): the lower of
+ * every owner looks at Request anyway. While a look finds WATCHED set, the processor has not been let go.
+ *
+ * A DPC is the same as at the last look if DpcRoutineActive is set and DpcCount has not changed.
+ *
+ * A violation is told in three steps, a look apart, until one succeeds. OVERDUE in Request: the owner finds it at its next
+ * poll, which is also the end of the DPC, and bug checks there. Then the host's interrupt, which polls for an owner
+ * that does not: there the bug check cannot end what runs, and is delivered to the catcher. Then the clock delivers it
+ * itself, or reports and aborts. Each of them takes WATCHED away with OVERDUE, so the count begins anew.
+ *
+ *   word                            written by                              read by
+ *   WATCHED, OVERDUE                the clock, and the owner that asks, OR;  the owner, the clock
+ *                                   who lets go, or takes the violation, AND
+ *   KI_WATCH.Culprit, Kind,         holder of KI_WATCH.Lock, before the OR   the owner, after it has found OVERDUE: the
+ *   Dpc, Ticks                      of OVERDUE (release)                     AND is an acquire
+ *   KI_WATCH, the rest; KPRCB's     holder of KI_WATCH.Lock                  display; KeShouldYieldProcessor (relaxed)
+ *   DpcTimeCount, DpcWatchdogCount,
+ *   DpcWatchdogSequenceNumber
+ *
+ * KI_WATCH.Lock is a leaf, taken with interrupts masked by the clock and by the owner. Tests: tests/ke/test_dpcwatchdog.c.
+ */
+#include "ki.h"
+
+#define KI_LONGEST_INTERVAL 1000000000ull /* ns */
+#define KI_LOOKS_A_LIMIT 16
+
+typedef enum _KI_VIOLATION { KiSingleDpc, KiCumulativeTime } KI_VIOLATION;
+
+typedef struct _KI_WATCH {
+    KSPIN_LOCK Lock;
+    PKTHREAD Owner; /* at the last look */
+    LONG HostId;    /* of it: the memory may be another thread's by now */
+    ULONG DpcCount;
+    BOOLEAN InDpc;
+    UCHAR Steps;            /* the clock's: looks that have found a violation in a row */
+    ULONGLONG Time;         /* ns of CPU time that the owner had used by then */
+    ULONGLONG DpcTime;      /* ns, of the DPC that ran at the last look */
+    ULONGLONG DispatchTime; /* ns, since the processor was last let go */
+    PKTHREAD volatile Culprit;
+    ULONG volatile Kind;
+    ULONG volatile Dpc; /* the DpcCount of a single DPC */
+    ULONG volatile Ticks;
+} KI_WATCH, *PKI_WATCH;
+
+static KI_WATCH KiWatches[KPRCB_MAXIMUM_PROCESSORS];
+static ULONGLONG KiNextLook; /* ns; the clock alone */
+
+static ULONGLONG KiTickTime(VOID)
+{
+    return KiMachine.TimeIncrement * 100ull;
+}
+
+VOID KiResetDpcWatch(PKPRCB Prcb)
+{
+    KiWatches[Prcb->Number] = (KI_WATCH){.Lock = 0};
+    Prcb->DpcTimeLimit = KiMachine.DpcTimeLimit;
+    Prcb->DpcWatchdogPeriod = (LONG)KiMachine.DpcWatchdogPeriod;
+    Prcb->DpcWatchdogCount = Prcb->DpcWatchdogPeriod;
+}
+
+VOID KiEndWatchedTime(PKPCR Pcr)
+{
+    __atomic_fetch_and(&Pcr->Request, ~(ULONG)(KPCR_REQUEST_WATCHED | KPCR_REQUEST_OVERDUE), __ATOMIC_SEQ_CST);
+}
+
+/* Brings the two times up to date. Watch->Lock held. */
+static VOID KiCountTime(PKI_WATCH Watch, PKPCR Pcr, PKTHREAD Owner, ULONGLONG Time)
+{
+    PKPRCB Prcb = &Pcr->PrcbData;
+    ULONG DpcCount = __atomic_load_n(&Prcb->DpcData[DPC_NORMAL].DpcCount, __ATOMIC_ACQUIRE);
+    BOOLEAN InDpc = __atomic_load_n(&Prcb->DpcRoutineActive, __ATOMIC_ACQUIRE);
+    LONG HostId = __atomic_load_n(&Owner->HostId, __ATOMIC_RELAXED);
+    ULONG Before = __atomic_fetch_or(&Pcr->Request, KPCR_REQUEST_WATCHED, __ATOMIC_SEQ_CST);
+
+    if ((Before & KPCR_REQUEST_WATCHED) == 0 || Watch->Owner != Owner || Watch->HostId != HostId) {
+        Watch->DispatchTime = Watch->DpcTime = 0;
+        Watch->Time = Time;
+        __atomic_store_n(&Prcb->DpcWatchdogSequenceNumber, Prcb->DpcWatchdogSequenceNumber + 1, __ATOMIC_RELAXED);
+    } else if (Time > Watch->Time) {
+        Watch->DispatchTime += Time - Watch->Time;
+        Watch->DpcTime += Time - Watch->Time;
+        Watch->Time = Time;
+    }
+    if (!InDpc || !Watch->InDpc || Watch->DpcCount != DpcCount) {
+        Watch->DpcTime = 0;
+    }
+    Watch->Owner = Owner;
+    Watch->HostId = HostId;
+    Watch->InDpc = InDpc;
+    Watch->DpcCount = DpcCount;
+}
+
+static VOID KiForgetOwner(PKI_WATCH Watch, PKPCR Pcr)
+{
+    if ((__atomic_load_n(&Pcr->Request, __ATOMIC_RELAXED) & (KPCR_REQUEST_WATCHED | KPCR_REQUEST_OVERDUE)) != 0) {
+        KiEndWatchedTime(Pcr);
+    }
+    Watch->Owner = NULL;
+    Watch->DispatchTime = Watch->DpcTime = 0;
+}
+
+/* The two counts, for everyone to see. TRUE: one of them says that a limit is exceeded, and Watch says which. */
+static BOOLEAN KiPublishCounts(PKI_WATCH Watch, PKPRCB Prcb)
+{
+    ULONG DpcTicks = (ULONG)(Watch->DpcTime / KiTickTime());
+    ULONGLONG Ticks = Watch->DispatchTime / KiTickTime();
+    ULONG Period = (ULONG)Prcb->DpcWatchdogPeriod;
+    BOOLEAN Long = Prcb->DpcTimeLimit != 0 && DpcTicks > Prcb->DpcTimeLimit;
+
+    __atomic_store_n(&Prcb->DpcTimeCount, DpcTicks, __ATOMIC_RELAXED);
+    __atomic_store_n(&Prcb->DpcWatchdogCount, Ticks < Period ? (LONG)(Period - (ULONG)Ticks) : 0, __ATOMIC_RELAXED);
+    if (!Long && (Period == 0 || Ticks < Period)) {
+        return FALSE;
+    }
+    __atomic_store_n(&Watch->Culprit, Watch->Owner, __ATOMIC_RELAXED);
+    __atomic_store_n(&Watch->Kind, Long ? KiSingleDpc : KiCumulativeTime, __ATOMIC_RELAXED);
+    __atomic_store_n(&Watch->Dpc, Watch->DpcCount, __ATOMIC_RELAXED);
+    __atomic_store_n(&Watch->Ticks, DpcTicks, __ATOMIC_RELAXED);
+    return TRUE;
+}
+
+BOOLEAN KiWatchProcessor(PKPCR Pcr, PKTHREAD Owner, ULONGLONG Time)
+{
+    PKI_WATCH Watch = &KiWatches[Pcr->PrcbData.Number];
+    BOOLEAN Overdue;
+
+    KiMaskInterrupts(&KprcbThread);
+    KiAcquireInternalLock(&Watch->Lock);
+    if (Owner != NULL) {
+        KiCountTime(Watch, Pcr, Owner, Time);
+    } else {
+        KiForgetOwner(Watch, Pcr);
+    }
+    Overdue = KiPublishCounts(Watch, &Pcr->PrcbData);
+    if (Overdue && KiMachine.Profile->DpcWatchdog == KiDpcWatchdogStops) {
+        __atomic_fetch_or(&Pcr->Request, KPCR_REQUEST_OVERDUE, __ATOMIC_SEQ_CST);
+    }
+    KiReleaseInternalLock(&Watch->Lock);
+    KiUnmaskInterrupts(&KprcbThread);
+    return Overdue;
+}
+
+static KPRCB_BUGCHECK KiDescribeViolation(PKI_WATCH Watch, PKPRCB Prcb)
+{
+    KPRCB_BUGCHECK BugCheck = {.Code = DPC_WATCHDOG_VIOLATION};
+
+    BugCheck.Parameter[0] = __atomic_load_n(&Watch->Kind, __ATOMIC_RELAXED);
+    if (BugCheck.Parameter[0] == KiSingleDpc) {
+        BugCheck.Parameter[1] = __atomic_load_n(&Watch->Ticks, __ATOMIC_RELAXED);
+        BugCheck.Parameter[2] = Prcb->DpcTimeLimit;
+    } else {
+        BugCheck.Parameter[1] = (ULONG)Prcb->DpcWatchdogPeriod;
+    }
+    return BugCheck;
+}
+
+VOID KiTakeDpcViolation(KPRCB_THREAD_BLOCK *Block)
+{
+    PKPCR Pcr = Block->Pcr;
+    PKI_WATCH Watch = &KiWatches[Pcr->PrcbData.Number];
+    PKPRCB Prcb = &Pcr->PrcbData;
+    ULONG Before =
+        __atomic_fetch_and(&Pcr->Request, ~(ULONG)(KPCR_REQUEST_WATCHED | KPCR_REQUEST_OVERDUE), __ATOMIC_SEQ_CST);
+    KPRCB_BUGCHECK BugCheck;
+
+    /* The look may have been at a former owner, and OVERDUE set after that had let go. */
+    if ((Before & (KPCR_REQUEST_WATCHED | KPCR_REQUEST_OVERDUE)) != (KPCR_REQUEST_WATCHED | KPCR_REQUEST_OVERDUE) ||
+        __atomic_load_n(&Watch->Culprit, __ATOMIC_RELAXED) != Block->Thread) {
+        return;
+    }
+    BugCheck = KiDescribeViolation(Watch, Prcb);
+    if (BugCheck.Parameter[0] == KiSingleDpc &&
+        (!Prcb->DpcRoutineActive ||
+         Prcb->DpcData[DPC_NORMAL].DpcCount != __atomic_load_n(&Watch->Dpc, __ATOMIC_RELAXED))) {
+        return;
+    }
+    KeBugCheckEx(BugCheck.Code, BugCheck.Parameter[0], BugCheck.Parameter[1], BugCheck.Parameter[2], 0);
+}
+
+static VOID KiReportViolation(PKI_WATCH Watch, PKPCR Pcr)
+{
+    BOOLEAN Single = Watch->Kind == KiSingleDpc;
+
+    HalPrint("kprcb: processor %u, host thread %d: %s for %u ticks or more of CPU time\n",
+             (unsigned)Pcr->PrcbData.Number, (int)Watch->HostId,
+             Single ? "a DPC has run" : "at DISPATCH_LEVEL or above",
+             (unsigned)(Single ? Pcr->PrcbData.DpcTimeLimit : (ULONG)Pcr->PrcbData.DpcWatchdogPeriod));
+}
+
+/* The clock found a violation, for the Watch->Steps'th look in a row. */
+static VOID KiTellViolation(PKI_WATCH Watch, PKPCR Pcr)
+{
+    KPRCB_BUGCHECK BugCheck;
+    ULONG Before;
+
+    if (KiMachine.Profile->DpcWatchdog == KiDpcWatchdogReports) {
+        KiReportViolation(Watch, Pcr);
+        KiEndWatchedTime(Pcr);
+        return;
+    }
+    Watch->Steps += 1;
+    if (Watch->Steps == 2) {
+        KiPress(Pcr);
+    }
+    if (Watch->Steps < 3) {
+        return;
+    }
+    Before = __atomic_fetch_and(&Pcr->Request, ~(ULONG)(KPCR_REQUEST_WATCHED | KPCR_REQUEST_OVERDUE), __ATOMIC_SEQ_CST);
+    Watch->Steps = 0;
+    if ((Before & KPCR_REQUEST_OVERDUE) != 0) {
+        KiReportViolation(Watch, Pcr);
+        BugCheck = KiDescribeViolation(Watch, &Pcr->PrcbData);
+        KiBugCheckElsewhere(&BugCheck);
+    }
+}
+
+static VOID KiLookAtProcessor(PKPCR Pcr)
+{
+    PKI_WATCH Watch = &KiWatches[Pcr->PrcbData.Number];
+    PKTHREAD Owner = KiQueryOwner(Pcr);
+    ULONGLONG Time = 0;
+
+    if (Owner != NULL && !HalThreadTimeOf(__atomic_load_n(&Owner->HostId, __ATOMIC_RELAXED), &Time)) {
+        Owner = NULL;
+    }
+    if (KiWatchProcessor(Pcr, Owner, Time)) {
+        KiTellViolation(Watch, Pcr);
+    } else {
+        Watch->Steps = 0;
+    }
+}
+
+/* ns between two looks. 0: there is no limit. */
+static ULONGLONG KiLookInterval(VOID)
+{
+    ULONG Limit = KiMachine.DpcTimeLimit;
+    ULONGLONG Interval;
+
+    if (Limit == 0 || (KiMachine.DpcWatchdogPeriod != 0 && KiMachine.DpcWatchdogPeriod < Limit)) {
+        Limit = KiMachine.DpcWatchdogPeriod;
+    }
+    if (Limit == 0) {
+        return 0;
+    }
+    Interval = (Limit < KI_LOOKS_A_LIMIT ? 1 : Limit / KI_LOOKS_A_LIMIT) * KiTickTime();
+    return Interval < KI_LONGEST_INTERVAL ? Interval : KI_LONGEST_INTERVAL;
+}
+
+VOID KiResetDpcWatchdog(VOID)
+{
+    KiNextLook = 0;
+}
+
+VOID KiRunDpcWatchdog(VOID)
+{
+    ULONGLONG Interval = KiLookInterval();
+    ULONGLONG Now;
+
+    if (Interval == 0) {
+        return;
+    }
+    Now = HalMonotonicTime();
+    if (Now >= KiNextLook) {
+        KiNextLook = Now + Interval;
+        for (ULONG Index = 0; Index < KiMachine.ProcessorCount; Index += 1) {
+            KiLookAtProcessor(KiProcessor(Index));
+        }
+    }
+}
+
+ULONGLONG KiDpcWatchdogTimeout(VOID)
+{
+    ULONGLONG Now;
+
+    if (KiLookInterval() == 0) {
+        return 0;
+    }
+    Now = HalMonotonicTime();
+    return KiNextLook > Now ? KiNextLook - Now : 1;
+}
+
+NTSTATUS KeQueryDpcWatchdogInformation(PKDPC_WATCHDOG_INFORMATION WatchdogInformation)
+{
+    KPRCB_THREAD_BLOCK *Block = KiEnter();
+    PKPRCB Prcb = &Block->Pcr->PrcbData;
+
+    if (Block->Irql < DISPATCH_LEVEL) {
+        return STATUS_UNSUCCESSFUL;
+    }
+    if (Prcb->DpcTimeLimit != 0 || Prcb->DpcWatchdogPeriod != 0) {
+        (VOID) KiWatchProcessor(Block->Pcr, Block->Thread, HalThreadTime());
+    }
+    *WatchdogInformation = (KDPC_WATCHDOG_INFORMATION){
+        .DpcTimeLimit = Prcb->DpcTimeLimit,
+        .DpcWatchdogLimit = (ULONG)Prcb->DpcWatchdogPeriod,
+    };
+    if (Prcb->DpcTimeLimit != 0) {
+        ULONG Used = __atomic_load_n(&Prcb->DpcTimeCount, __ATOMIC_RELAXED);
+
+        WatchdogInformation->DpcTimeCount = Used < Prcb->DpcTimeLimit ? Prcb->DpcTimeLimit - Used : 0;
+    }
+    if (Prcb->DpcWatchdogPeriod != 0) {
+        WatchdogInformation->DpcWatchdogCount = (ULONG)__atomic_load_n(&Prcb->DpcWatchdogCount, __ATOMIC_RELAXED);
+    }
+    return STATUS_SUCCESS;
+}
+
+/* More than half of a limit is used up. */
+static BOOLEAN KiLimitIsNear(PKPRCB Prcb)
+{
+    ULONG Left = (ULONG)__atomic_load_n(&Prcb->DpcWatchdogCount, __ATOMIC_RELAXED);
+
+    return (Prcb->DpcTimeLimit != 0 &&
+            __atomic_load_n(&Prcb->DpcTimeCount, __ATOMIC_RELAXED) > Prcb->DpcTimeLimit / 2) ||
+           (Prcb->DpcWatchdogPeriod != 0 && Left < (ULONG)Prcb->DpcWatchdogPeriod / 2);
+}
+
+/* Another thread wants the processor. */
+static BOOLEAN KiIsAwaited(PKPCR Pcr, PKTHREAD Thread)
+{
+    PKTHREAD Owner = __atomic_load_n(&Pcr->Owner, __ATOMIC_RELAXED);
+
+    return (Owner != NULL && Owner != Thread) || __atomic_load_n(&Pcr->TokenWaiters, __ATOMIC_RELAXED) != 0 ||
+           __atomic_load_n(&Pcr->TokenHeir, __ATOMIC_RELAXED) != NULL;
+}
+
+LOGICAL KeShouldYieldProcessor(VOID)
+{
+    KPRCB_THREAD_BLOCK *Block = KiEnter();
+    PKPCR Pcr = Block->Pcr;
+
+    KiCheckOwnerLevel(Block);
+    if (Block->Irql < DISPATCH_LEVEL) {
+        return FALSE;
+    }
+    return (__atomic_load_n(&Pcr->Request, __ATOMIC_RELAXED) & (KI_PENDING | KPCR_REQUEST_OVERDUE)) != 0 ||
+           KiDpcsQueued(Pcr) || KiIsAwaited(Pcr, Block->Thread) || KiLimitIsNear(&Pcr->PrcbData);
+}
