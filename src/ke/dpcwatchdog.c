@@ -3,12 +3,14 @@
  *
  * Two limits, in ticks of CPU time of the thread that owns the processor, so that a debugger's stop or a loaded host
  * counts for nothing: that of one DPC, and that of a processor that stays at DISPATCH_LEVEL or above. The clock looks at
- * every processor every sixteenth of the lower limit, at most a second and at least a tick apart. Time counts from the
- * first look that sees the DPC, or the owner, so a violation is found up to two looks late, and never early.
+ * every processor every sixteenth of the lower limit, at most a second and at least a tick apart. Time counts from a look
+ * that sees the DPC, or the owner, so a violation is found up to three looks late, and never early.
  *
  * NT resets the second count by a threaded DPC, which runs as soon as the processor gets below DISPATCH_LEVEL. Here a
  * look sets WATCHED in KPCR.Request, and whoever lets the processor go takes it away (KiEndWatchedTime): the lower of
- * every owner looks at Request anyway. While a look finds WATCHED set, the processor has not been let go.
+ * every owner looks at Request anyway. While a look finds WATCHED set, the processor has not been let go, but for once: the
+ * owner may have gone before WATCHED came, and raise again. So time counts from the second look, unless the first was the
+ * owner's own.
  *
  * A DPC is the same as at the last look if DpcRoutineActive is set and DpcCount has not changed.
  *
@@ -41,6 +43,7 @@ typedef struct _KI_WATCH {
     LONG HostId;    /* of it: the memory may be another thread's by now */
     ULONG DpcCount;
     BOOLEAN InDpc;
+    BOOLEAN Certain;        /* WATCHED came while the processor was owned */
     UCHAR Steps;            /* the clock's: looks that have found a violation in a row */
     ULONGLONG Time;         /* ns of CPU time that the owner had used by then */
     ULONGLONG DpcTime;      /* ns, of the DPC that ran at the last look */
@@ -73,18 +76,21 @@ VOID KiEndWatchedTime(PKPCR Pcr)
 }
 
 /* Brings the two times up to date. Watch->Lock held. */
-static VOID KiCountTime(PKI_WATCH Watch, PKPCR Pcr, PKTHREAD Owner, ULONGLONG Time)
+static VOID KiCountTime(PKI_WATCH Watch, PKPCR Pcr, PKTHREAD Owner, LONG HostId, ULONGLONG Time)
 {
     PKPRCB Prcb = &Pcr->PrcbData;
     ULONG DpcCount = __atomic_load_n(&Prcb->DpcData[DPC_NORMAL].DpcCount, __ATOMIC_ACQUIRE);
     BOOLEAN InDpc = __atomic_load_n(&Prcb->DpcRoutineActive, __ATOMIC_ACQUIRE);
-    LONG HostId = __atomic_load_n(&Owner->HostId, __ATOMIC_RELAXED);
     ULONG Before = __atomic_fetch_or(&Pcr->Request, KPCR_REQUEST_WATCHED, __ATOMIC_SEQ_CST);
 
     if ((Before & KPCR_REQUEST_WATCHED) == 0 || Watch->Owner != Owner || Watch->HostId != HostId) {
         Watch->DispatchTime = Watch->DpcTime = 0;
         Watch->Time = Time;
+        Watch->Certain = Owner == KprcbThread.Thread;
         __atomic_store_n(&Prcb->DpcWatchdogSequenceNumber, Prcb->DpcWatchdogSequenceNumber + 1, __ATOMIC_RELAXED);
+    } else if (!Watch->Certain) {
+        Watch->Certain = TRUE;
+        Watch->Time = Time;
     } else if (Time > Watch->Time) {
         Watch->DispatchTime += Time - Watch->Time;
         Watch->DpcTime += Time - Watch->Time;
@@ -128,7 +134,7 @@ static BOOLEAN KiPublishCounts(PKI_WATCH Watch, PKPRCB Prcb)
     return TRUE;
 }
 
-BOOLEAN KiWatchProcessor(PKPCR Pcr, PKTHREAD Owner, ULONGLONG Time)
+BOOLEAN KiWatchProcessor(PKPCR Pcr, PKTHREAD Owner, LONG HostId, ULONGLONG Time)
 {
     PKI_WATCH Watch = &KiWatches[Pcr->PrcbData.Number];
     BOOLEAN Overdue;
@@ -136,7 +142,7 @@ BOOLEAN KiWatchProcessor(PKPCR Pcr, PKTHREAD Owner, ULONGLONG Time)
     KiMaskInterrupts(&KprcbThread);
     KiAcquireInternalLock(&Watch->Lock);
     if (Owner != NULL) {
-        KiCountTime(Watch, Pcr, Owner, Time);
+        KiCountTime(Watch, Pcr, Owner, HostId, Time);
     } else {
         KiForgetOwner(Watch, Pcr);
     }
@@ -227,12 +233,13 @@ static VOID KiLookAtProcessor(PKPCR Pcr)
 {
     PKI_WATCH Watch = &KiWatches[Pcr->PrcbData.Number];
     PKTHREAD Owner = KiQueryOwner(Pcr);
+    LONG HostId = Owner != NULL ? __atomic_load_n(&Owner->HostId, __ATOMIC_RELAXED) : 0;
     ULONGLONG Time = 0;
 
-    if (Owner != NULL && !HalThreadTimeOf(__atomic_load_n(&Owner->HostId, __ATOMIC_RELAXED), &Time)) {
+    if (Owner != NULL && !HalThreadTimeOf(HostId, &Time)) {
         Owner = NULL;
     }
-    if (KiWatchProcessor(Pcr, Owner, Time)) {
+    if (KiWatchProcessor(Pcr, Owner, HostId, Time)) {
         KiTellViolation(Watch, Pcr);
     } else {
         Watch->Steps = 0;
@@ -297,7 +304,7 @@ NTSTATUS KeQueryDpcWatchdogInformation(PKDPC_WATCHDOG_INFORMATION WatchdogInform
         return STATUS_UNSUCCESSFUL;
     }
     if (Prcb->DpcTimeLimit != 0 || Prcb->DpcWatchdogPeriod != 0) {
-        (VOID) KiWatchProcessor(Block->Pcr, Block->Thread, HalThreadTime());
+        (VOID) KiWatchProcessor(Block->Pcr, Block->Thread, Block->Thread->HostId, HalThreadTime());
     }
     *WatchdogInformation = (KDPC_WATCHDOG_INFORMATION){
         .DpcTimeLimit = Prcb->DpcTimeLimit,

@@ -417,8 +417,11 @@ VOID KiResetDpcWatch(PKPRCB Prcb);
 VOID KiRunDpcWatchdog(VOID);
 /* ns until the next look is due, at least 1; 0: there is none. The clock only. */
 ULONGLONG KiDpcWatchdogTimeout(VOID);
-/* One look: Owner owns Pcr, or nobody if it is NULL, and has used Time ns of CPU time. TRUE: it exceeds a limit. */
-BOOLEAN KiWatchProcessor(PKPCR Pcr, PKTHREAD Owner, ULONGLONG Time);
+/*
+ * One look: Owner, of that host id, owns Pcr, or nobody if it is NULL, and has used Time ns of CPU time. TRUE: it exceeds
+ * a limit.
+ */
+BOOLEAN KiWatchProcessor(PKPCR Pcr, PKTHREAD Owner, LONG HostId, ULONGLONG Time);
 /* The caller has let Pcr go, and found WATCHED or OVERDUE. */
 VOID KiEndWatchedTime(PKPCR Pcr);
 /* The owner found OVERDUE: a bug check, if it is true still. */

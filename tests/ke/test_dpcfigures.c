@@ -335,10 +335,10 @@ static void a_limit_of_the_watchdog_that_nears_is_a_reason(void **State)
     OldIrql = KeRaiseIrqlToDpcLevel();
     assert_false(Advised());
     Prcb->DpcWatchdogPeriod = 100;
-    (void)KiWatchProcessor(KeGetPcr(), KeGetCurrentThread(), 1000000000);
-    (void)KiWatchProcessor(KeGetPcr(), KeGetCurrentThread(), 1050000000);
+    (void)KiWatchProcessor(KeGetPcr(), KeGetCurrentThread(), KeGetCurrentThread()->HostId, 1000000000);
+    (void)KiWatchProcessor(KeGetPcr(), KeGetCurrentThread(), KeGetCurrentThread()->HostId, 1050000000);
     assert_false(Advised());
-    (void)KiWatchProcessor(KeGetPcr(), KeGetCurrentThread(), 1051000000);
+    (void)KiWatchProcessor(KeGetPcr(), KeGetCurrentThread(), KeGetCurrentThread()->HostId, 1051000000);
     assert_true(Advised());
     Prcb->DpcWatchdogPeriod = 0;
     assert_false(Advised());

@@ -90,7 +90,8 @@ static ULONG WatchBits(void)
 /* A look after that many milliseconds of CPU time, plus a bit. */
 static BOOLEAN Look(ULONG Milliseconds)
 {
-    return KiWatchProcessor(KeGetPcr(), KeGetCurrentThread(), BASE + Milliseconds * MILLISECOND + 10);
+    return KiWatchProcessor(KeGetPcr(), KeGetCurrentThread(), KeGetCurrentThread()->HostId,
+                            BASE + Milliseconds * MILLISECOND + 10);
 }
 
 static void time_at_dispatch_level_counts_until_the_processor_is_let_go(void **State)
@@ -119,8 +120,45 @@ static void time_at_dispatch_level_counts_until_the_processor_is_let_go(void **S
     assert_int_equal(Prcb->DpcWatchdogCount, PERIOD);
     assert_int_equal(Prcb->DpcWatchdogSequenceNumber, Sequence + 2);
     KeLowerIrql(OldIrql);
-    assert_false(KiWatchProcessor(KeGetPcr(), NULL, 0));
+    assert_false(KiWatchProcessor(KeGetPcr(), NULL, 0, 0));
     assert_int_equal(Prcb->DpcWatchdogCount, PERIOD);
+    StopMachine();
+}
+
+/* A look of another thread, which may come while the processor is being let go. */
+static void *LookFromOutside(void *Context)
+{
+    PKPCR Pcr = Context;
+    PKTHREAD Owner = KiQueryOwner(Pcr);
+    ULONGLONG Time = 0;
+
+    assert_non_null(Owner);
+    assert_true(HalThreadTimeOf(Owner->HostId, &Time));
+    (void)KiWatchProcessor(Pcr, Owner, Owner->HostId, BASE + Time);
+    return NULL;
+}
+
+static void looks_from_outside_count_from_the_second(void **State)
+{
+    PKPRCB Prcb = StartUnwatched();
+    PKPCR Pcr = KeGetPcr();
+    KIRQL OldIrql = KeRaiseIrqlToDpcLevel();
+    LONG Counts[3];
+
+    (void)State;
+    Prcb->DpcWatchdogPeriod = 1000000;
+    for (ULONG Index = 0; Index < ARRAYSIZE(Counts); Index += 1) {
+        ULONGLONG Start = HalThreadTime();
+
+        JoinThread(StartThread(LookFromOutside, Pcr));
+        Counts[Index] = Prcb->DpcWatchdogCount;
+        while (HalThreadTime() - Start < 3 * MILLISECOND) {
+        }
+    }
+    assert_int_equal(Counts[0], 1000000);
+    assert_int_equal(Counts[1], 1000000);
+    assert_true(Counts[2] <= 1000000 - 2);
+    KeLowerIrql(OldIrql);
     StopMachine();
 }
 
@@ -458,6 +496,7 @@ int main(void)
     const struct CMUnitTest Tests[] = {
         cmocka_unit_test(the_version_and_the_configuration_set_the_limits),
         cmocka_unit_test(time_at_dispatch_level_counts_until_the_processor_is_let_go),
+        cmocka_unit_test(looks_from_outside_count_from_the_second),
         cmocka_unit_test(a_dpc_beyond_its_limit_is_a_bug_check),
         cmocka_unit_test(dpcs_one_after_another_have_a_limit_each),
         cmocka_unit_test(dpcs_one_after_another_share_the_period),
