@@ -240,6 +240,7 @@ typedef struct DECLSPEC_ALIGN(KPRCB_CACHE_LINE) _KPRCB {
 
     /* owner and, under DpcLock, those who take a DPC back */
     KDPC_DATA DpcData[2];
+    struct _KPRCB_DPC_HISTORY *volatile DpcRuntimeHistoryHashTable; /* NULL: off; only KprcbSetDpcHistory writes it */
 
     /* the DPC thread and, under DpcLock of DpcData[1], who inserts threaded DPCs */
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) KGATE DpcGate; /* where DpcThread waits */
@@ -249,6 +250,9 @@ typedef struct DECLSPEC_ALIGN(KPRCB_CACHE_LINE) _KPRCB {
     /* owner: what is looked at rarely */
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) ULONG DpcBypassCount; /* 3.51 to 5.0: times that DPCs ran unasked, on the way down */
     LONG AdjustDpcThreshold; /* ticks without waiting DPCs until MaximumDpcQueueDepth rises; as that */
+    ULONGLONG CurrentDpcStartTime;            /* time stamp, while there is a history of DPCs (dpc.h); 0: none runs */
+    ULONGLONG CurrentDpcRuntimeHistoryCached; /* the entry used last */
+    struct _KDPC *DpcRuntimeHistoryHashTableCleanupDpc; /* makes room in the table; written once */
 
     /* owner, as the sender of a packet; its targets count down PacketBarrier and TargetSet */
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) PVOID volatile CurrentPacket[3];

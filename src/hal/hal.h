@@ -37,6 +37,24 @@ ULONGLONG HalThreadTime(VOID);    /* ns of CPU time of the calling thread */
 /* The same of another thread of this process. FALSE: there is no such thread any more. */
 BOOLEAN HalThreadTimeOf(LONG HostThreadId, ULONGLONG *Time);
 
+/*
+ * A clock of the CPU, as cheap as there is one: it runs at a constant rate of its own. Two CPUs may differ a little, so the
+ * time between two stamps may come out negative.
+ */
+static inline __attribute__((always_inline)) ULONGLONG HalTimeStamp(VOID)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    return __builtin_ia32_rdtsc();
+#elif defined(__aarch64__)
+    ULONGLONG Stamp;
+
+    __asm__ __volatile__("mrs %0, cntvct_el0" : "=r"(Stamp));
+    return Stamp;
+#else
+    return HalMonotonicTime();
+#endif
+}
+
 /* --- park.c: sleep until a word changes --- */
 
 /*

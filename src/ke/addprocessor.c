@@ -82,6 +82,7 @@ static NTSTATUS KiCreateProcessor(ULONG Index)
     if (NT_SUCCESS(Status)) {
         KiActivateProcessor();
         KiFollowThreadedSwitch(KiProcessor(Index));
+        KiFollowDpcHistory(KiProcessor(Index));
     }
     return Status;
 }

@@ -129,15 +129,21 @@ VOID KiAbandonCatches(VOID)
     KiCatchFrames.Flink = KiCatchFrames.Blink = &KiCatchFrames;
 }
 
+static VOID KiForgetDpc(PKPRCB Prcb)
+{
+    Prcb->DpcData[DPC_NORMAL].ActiveDpc = NULL;
+    Prcb->DpcStack = NULL;
+    KiSetNormalDpcState(Prcb, 0);
+    __atomic_store_n(&Prcb->CurrentDpcStartTime, 0, __ATOMIC_RELAXED);
+}
+
 /* Lets go of the processor that the frame does not have. */
 static VOID KiLetGoUnwound(KPRCB_THREAD_BLOCK *Block, KIRQL Irql)
 {
     PKPCR Pcr = Block->Pcr;
     PKPRCB Prcb = &Pcr->PrcbData;
 
-    Prcb->DpcData[DPC_NORMAL].ActiveDpc = NULL;
-    Prcb->DpcStack = NULL;
-    KiSetNormalDpcState(Prcb, 0);
+    KiForgetDpc(Prcb);
     __atomic_store_n(&Prcb->DpcRoutineActive, FALSE, __ATOMIC_SEQ_CST);
     KiLetGoProcessor(Block, Irql);
     KiLookAgain(Block, Pcr, 0);
@@ -176,9 +182,7 @@ static DECLSPEC_NORETURN VOID KiUnwind(PKI_FRAME Frame)
         Block->Irql = Frame->Irql;
         KiPublishIrql(Block, Frame->Irql);
         if (!Frame->DpcRoutineActive) {
-            Frame->Pcr->PrcbData.DpcData[DPC_NORMAL].ActiveDpc = NULL;
-            Frame->Pcr->PrcbData.DpcStack = NULL;
-            KiSetNormalDpcState(&Frame->Pcr->PrcbData, 0);
+            KiForgetDpc(&Frame->Pcr->PrcbData);
         }
         __atomic_store_n(&Frame->Pcr->PrcbData.DpcRoutineActive, Frame->DpcRoutineActive, __ATOMIC_SEQ_CST);
     }

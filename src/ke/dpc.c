@@ -247,7 +247,11 @@ static VOID KiRunDpc(KPRCB_THREAD_BLOCK *Block, PKDPC_DATA Data, PKI_DPC_CALL Ca
 
     Data->ActiveDpc = Call->Dpc;
     __atomic_store_n(&Data->DpcCount, Data->DpcCount + 1, __ATOMIC_RELEASE); /* KprcbStop looks */
-    Call->Routine(Call->Dpc, Call->Context, Call->Argument1, Call->Argument2);
+    if (__builtin_expect(__atomic_load_n(&Pcr->PrcbData.DpcRuntimeHistoryHashTable, __ATOMIC_ACQUIRE) != NULL, 0)) {
+        KiCallTimed(&Pcr->PrcbData, Call);
+    } else {
+        Call->Routine(Call->Dpc, Call->Context, Call->Argument1, Call->Argument2);
+    }
     Data->ActiveDpc = NULL;
     if (Block->Irql != DISPATCH_LEVEL || Block->Pcr != Pcr) {
         KIRQL Irql = Block->Irql;

@@ -13,6 +13,9 @@ typedef struct _KI_DPC_CALL {
     PVOID Argument2;
 } KI_DPC_CALL, *PKI_DPC_CALL;
 
+/* dpchistory.c: runs a DPC while DpcRuntimeHistoryHashTable is not NULL, and records how long that took. */
+VOID KiCallTimed(PKPRCB Prcb, const KI_DPC_CALL *Call);
+
 /* Begins to fetch a DPC, which may straddle two cache lines, for writing. */
 static inline VOID KiFetchDpc(PKDPC Dpc)
 {

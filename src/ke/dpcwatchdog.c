@@ -278,7 +278,7 @@ VOID KiRunDpcWatchdog(VOID)
     Now = HalMonotonicTime();
     if (Now >= KiNextLook) {
         KiNextLook = Now + Interval;
-        for (ULONG Index = 0; Index < KiMachine.ProcessorCount; Index += 1) {
+        for (ULONG Index = 0; Index < KiProcessorCount(); Index += 1) {
             KiLookAtProcessor(KiProcessor(Index));
         }
     }

@@ -427,6 +427,17 @@ VOID KiEndWatchedTime(PKPCR Pcr);
 /* The owner found OVERDUE: a bug check, if it is true still. */
 VOID KiTakeDpcViolation(KPRCB_THREAD_BLOCK *Block);
 
+/* --- dpchistory.c --- */
+/* What the environment asks for; KiMachineLock held, as for the next one. */
+NTSTATUS KiStartDpcHistory(VOID);
+VOID KiFreeDpcHistory(VOID);
+/* Pcr has just become active. Without memory it has no history. */
+VOID KiFollowDpcHistory(PKPCR Pcr);
+/* There are no tables: for the child of a fork. */
+VOID KiAbandonDpcHistory(VOID);
+/* One run, in the host's time stamps. The owner only, IRQL DISPATCH_LEVEL, after a table has been there. */
+VOID KiRecordDpc(PKPRCB Prcb, PKDEFERRED_ROUTINE Routine, ULONGLONG Elapsed);
+
 /* --- dpcfigures.c --- */
 VOID KiInitializeDpcFigures(PKPRCB Prcb);
 /* A tick at which DPCs wait that asked for no interrupt. The clock only. */

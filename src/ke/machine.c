@@ -27,6 +27,7 @@ static VOID KiForkChild(VOID)
     KiAbandonAdditions();
     KiAbandonCallbacks();
     KiAbandonDpcCalls();
+    KiAbandonDpcHistory();
     KiSleepers = 0;
     KiMachine = (KI_MACHINE){0};
     KiIdleHandles = NULL;
@@ -56,6 +57,7 @@ VOID KiStopProcessorThreads(ULONG Count)
 
 static VOID KiFreeMachine(VOID)
 {
+    KiFreeDpcHistory();
     if (KiMachine.Processors != NULL) {
         HalFreePages(KiMachine.Processors, KiProcessorBytes());
     }
@@ -123,7 +125,10 @@ NTSTATUS KiStartMachine(const KPRCB_CONFIG *Config)
         return STATUS_INSUFFICIENT_RESOURCES;
     }
     KiInitializeProcessors();
-    Status = KiStartClock();
+    Status = KiStartDpcHistory();
+    if (NT_SUCCESS(Status)) {
+        Status = KiStartClock();
+    }
     if (NT_SUCCESS(Status)) {
         Status = KiCreateThreads(&Created);
         if (!NT_SUCCESS(Status)) {
