@@ -279,16 +279,25 @@ static void a_full_table_keeps_what_matters(void **State)
 /* All the same: half of the room is kept. */
 static void a_full_table_always_gets_room(void **State)
 {
+    ULONGLONG Runs;
     KIRQL OldIrql;
 
     (void)State;
     StartAttached(1, MachineFlags);
     assert_int_equal(KprcbSetDpcHistory(TRUE), STATUS_SUCCESS);
+    assert_int_equal(KprcbSetDpcHistory(FALSE), STATUS_SUCCESS); /* the cleanup itself is not recorded */
     OldIrql = KeRaiseIrqlToDpcLevel();
     Record(0, FULL, 768000000);
     Record(FULL, 1, 1);
     KeLowerIrql(OldIrql);
-    assert_int_equal(Query(0), FULL / 2 + 1);
+    assert_int_equal(Query(0), FULL / 2);
+
+    /* The routine recorded last is looked up in the new table. */
+    Runs = RunsOf(0, Imagined(FULL - 1));
+    OldIrql = KeRaiseIrqlToDpcLevel();
+    Record(FULL - 1, 1, 1);
+    KeLowerIrql(OldIrql);
+    assert_int_equal(RunsOf(0, Imagined(FULL - 1)), Runs + 1);
     StopMachine();
 }
 
