@@ -177,6 +177,15 @@ VOID HalEnableInterrupt(VOID);
 PVOID HalAllocatePages(SIZE_T Bytes);
 VOID HalFreePages(PVOID Base, SIZE_T Bytes);
 
+/* --- namedpage.c --- */
+
+/*
+ * Zeroed, whole pages that other processes find by Name (31 characters) among this one's mappings, as "memfd:Name" or
+ * "[anon:Name]". The child of a fork has none. NULL: no memory, or a host that gives no names.
+ */
+PVOID HalAllocateNamedPages(const char *Name, SIZE_T Bytes);
+VOID HalFreeNamedPages(PVOID Base, SIZE_T Bytes);
+
 /* --- cpuid.c --- */
 
 typedef struct _HAL_CPUID {

@@ -10,6 +10,12 @@ static const char *const KdCacheTypes[] = {
     [CacheTrace] = "CacheTrace",
 };
 
+/* A descriptor of another process may hold anything. */
+static const char *KdCacheWord(const char *const *Words, const CACHE_DESCRIPTOR *Cache)
+{
+    return (ULONG)Cache->Type <= CacheTrace ? Words[Cache->Type] : "?";
+}
+
 void KdNameCache(const CACHE_DESCRIPTOR *Cache, char *Text, size_t Size)
 {
     static const char *const Types[] = {
@@ -21,7 +27,7 @@ void KdNameCache(const CACHE_DESCRIPTOR *Cache, char *Text, size_t Size)
     BOOLEAN Megabytes = Cache->Size >= 0x100000 && Cache->Size % 0x100000 == 0;
     const char *Unit = Cache->Type == CacheTrace ? "K ops" : Megabytes ? "MB" : "KB";
 
-    snprintf(Text, Size, "L%u %s %lu %s", Cache->Level, Types[Cache->Type],
+    snprintf(Text, Size, "L%u %s %lu %s", Cache->Level, KdCacheWord(Types, Cache),
              (unsigned long)(Megabytes ? Cache->Size >> 20 : Cache->Size >> 10), Unit);
 }
 
@@ -51,6 +57,6 @@ void KdJsonCache(const char *Name, const CACHE_DESCRIPTOR *Cache)
     KdJsonNumber("Associativity", Cache->Associativity);
     KdJsonNumber("LineSize", Cache->LineSize);
     KdJsonNumber("Size", Cache->Size);
-    KdJsonString("Type", KdCacheTypes[Cache->Type]);
+    KdJsonString("Type", KdCacheWord(KdCacheTypes, Cache));
     KdJsonClose('}');
 }

@@ -6,10 +6,16 @@
 #include <getopt.h>
 #include <string.h>
 
-static const KD_COMMAND *const KdCommands[] = {&KdTourCommand, &KdPrcbCommand, &KdCpuidCommand};
+static const KD_COMMAND *const KdCommands[] = {&KdTourCommand, &KdPrcbCommand,  &KdIrqlCommand,
+                                               &KdDpcsCommand, &KdLocksCommand, &KdCpuidCommand};
 
 /* Long options without a letter. */
-enum { KdOptionDump = 256, KdOptionProcessor, KdOptionAs, KdOptionList };
+enum { KdOptionDump = 256, KdOptionProcessor, KdOptionAs, KdOptionList, KdOptionPid, KdOptionWatch };
+
+#define LARGEST_PID 0x7FFFFFFF
+#define SHORTEST_WATCH 100 /* ms */
+#define LONGEST_WATCH 3600000
+#define DEFAULT_WATCH 1000
 
 BOOLEAN KdParseNumber(const char *Text, ULONG Maximum, PULONG Number)
 {
@@ -27,6 +33,26 @@ BOOLEAN KdParseNumber(const char *Text, ULONG Maximum, PULONG Number)
     return TRUE;
 }
 
+/* Seconds with one decimal at most, now in *Milliseconds. */
+static BOOLEAN KdParseSeconds(const char *Text, PULONG Milliseconds)
+{
+    char Whole[8];
+    size_t Length = strcspn(Text, ".");
+    ULONG Seconds, Tenths = 0;
+
+    if (Length >= sizeof(Whole)) {
+        return FALSE;
+    }
+    memcpy(Whole, Text, Length);
+    Whole[Length] = 0;
+    if (!KdParseNumber(Whole, LONGEST_WATCH / 1000, &Seconds) ||
+        (Text[Length] != 0 && !KdParseNumber(Text + Length + 1, 9, &Tenths))) {
+        return FALSE;
+    }
+    *Milliseconds = Seconds * 1000 + Tenths * 100;
+    return *Milliseconds >= SHORTEST_WATCH && *Milliseconds <= LONGEST_WATCH;
+}
+
 static const KD_COMMAND *KdFindCommand(const char *Name)
 {
     for (ULONG Index = 0; Index < ARRAYSIZE(KdCommands); Index++) {
@@ -40,7 +66,8 @@ static const KD_COMMAND *KdFindCommand(const char *Name)
 static void KdPrintUsage(FILE *Stream)
 {
     fprintf(Stream, "Usage: kprcb [OPTION...] COMMAND [ARGUMENT...]\n"
-                    "Runs a machine of NT logical processors in this process and shows it.\n\nCommands:\n");
+                    "Runs a machine of NT logical processors and shows it, or looks at the one of another process.\n"
+                    "\nCommands:\n");
     for (ULONG Index = 0; Index < ARRAYSIZE(KdCommands); Index++) {
         fprintf(Stream, "  %-6s %-10s %s\n", KdCommands[Index]->Name, KdCommands[Index]->Arguments,
                 KdCommands[Index]->Summary);
@@ -50,6 +77,11 @@ static void KdPrintUsage(FILE *Stream)
             "\nOptions:\n"
             "  -p, --processors=N   logical processors of the machine, 1 to %d, however many CPUs the host has\n"
             "  -j, --json           print JSON\n"
+            "      --pid=PID        for prcb, irql, dpcs, locks: look at the machine of that process, without\n"
+            "                       stopping it\n"
+            "      --watch[=SECONDS]\n"
+            "                       with --pid: again every second, or 0.1 to 3600 SECONDS, with rates, until q,\n"
+            "                       Ctrl-C or the end of the process; with --json one object a line\n"
             "      --dump=FILE, --processor=NAME, --as=VERSION, --list\n"
             "                       for cpuid: 'kprcb help cpuid' tells\n"
             "  -h, --help           print this\n"
@@ -95,6 +127,8 @@ static BOOLEAN KdParseOptions(int Count, char **Arguments, KD_OPTIONS *Options, 
         {"processor", required_argument, NULL, KdOptionProcessor},
         {"as", required_argument, NULL, KdOptionAs},
         {"list", no_argument, NULL, KdOptionList},
+        {"pid", required_argument, NULL, KdOptionPid},
+        {"watch", optional_argument, NULL, KdOptionWatch},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
         {NULL, 0, NULL, 0},
@@ -126,6 +160,21 @@ static BOOLEAN KdParseOptions(int Count, char **Arguments, KD_OPTIONS *Options, 
         case KdOptionList:
             Options->List = TRUE;
             break;
+        case KdOptionPid:
+            if (!KdParseNumber(optarg, LARGEST_PID, &Options->Pid) || Options->Pid == 0) {
+                KdComplain("--pid: '%s' is not the number of a process", optarg);
+                *Result = KD_USAGE;
+                return FALSE;
+            }
+            break;
+        case KdOptionWatch:
+            Options->Watch = DEFAULT_WATCH;
+            if (optarg != NULL && !KdParseSeconds(optarg, &Options->Watch)) {
+                KdComplain("--watch: '%s' is not a number of seconds from 0.1 to 3600 with one decimal", optarg);
+                *Result = KD_USAGE;
+                return FALSE;
+            }
+            break;
         case 'h':
             *Help = TRUE;
             break;
@@ -138,6 +187,23 @@ static BOOLEAN KdParseOptions(int Count, char **Arguments, KD_OPTIONS *Options, 
             *Result = KD_USAGE;
             return FALSE;
         }
+    }
+    return TRUE;
+}
+
+static BOOLEAN KdCheckLooks(const KD_COMMAND *Command, const KD_OPTIONS *Options)
+{
+    if (!Command->Looks && (Options->Pid != 0 || Options->Watch != 0)) {
+        KdComplain("%s: --pid and --watch are for prcb, irql, dpcs and locks", Command->Name);
+        return FALSE;
+    }
+    if (Options->Pid != 0 && Options->Processors != 0) {
+        KdComplain("%s: --processors is for machines that the command starts, not for those of --pid", Command->Name);
+        return FALSE;
+    }
+    if (Options->Watch != 0 && Options->Pid == 0) {
+        KdComplain("%s: --watch needs --pid=PID", Command->Name);
+        return FALSE;
     }
     return TRUE;
 }
@@ -175,5 +241,5 @@ int KdRun(int Count, char **Arguments)
         KdComplain("%s: --dump, --processor, --as and --list are for cpuid", Command->Name);
         return KD_USAGE;
     }
-    return Command->Routine(&Options, Count - 1, Arguments + 1);
+    return KdCheckLooks(Command, &Options) ? Command->Routine(&Options, Count - 1, Arguments + 1) : KD_USAGE;
 }

@@ -1,8 +1,9 @@
 /*
  * kd.h - the door of src/kd: the `kprcb` command and what its subcommands share.
  *
- * The command is an ordinary client of the library: it sees a machine through the public headers only, from threads
- * that hop onto the processor that they look at. Only cpuid.c looks behind them, at the identification.
+ * The command is an ordinary client of the library: it sees its own machine through the public headers only, from
+ * threads that hop onto the processor that they look at. cpuid.c looks behind them, at the identification, and what
+ * looks at another process (target.h) at the debugger data block.
  */
 #ifndef KD_H
 #define KD_H
@@ -23,6 +24,9 @@
 typedef struct _KD_OPTIONS {
     ULONG Processors; /* 0: not given */
     BOOLEAN Json;
+    /* For the commands that look at a machine. */
+    ULONG Pid;   /* 0: not given */
+    ULONG Watch; /* ms between two looks; 0: one look */
     /* For cpuid only. */
     const char *Dump;
     const char *Processor;
@@ -36,6 +40,7 @@ typedef struct _KD_COMMAND {
     const char *Summary;
     const char *Help;
     int (*Routine)(const KD_OPTIONS *Options, int Count, char **Arguments); /* returns an exit code */
+    BOOLEAN Looks;                                                          /* takes --pid and --watch */
 } KD_COMMAND;
 
 /* Runs the command line. Returns an exit code. */
@@ -47,6 +52,9 @@ BOOLEAN KdParseNumber(const char *Text, ULONG Maximum, PULONG Number);
 
 extern const KD_COMMAND KdTourCommand;  /* tour.c */
 extern const KD_COMMAND KdPrcbCommand;  /* prcb.c */
+extern const KD_COMMAND KdIrqlCommand;  /* irql.c */
+extern const KD_COMMAND KdDpcsCommand;  /* dpcs.c */
+extern const KD_COMMAND KdLocksCommand; /* locks.c */
 extern const KD_COMMAND KdCpuidCommand; /* cpuid.c */
 
 /* --- machine.c: starting a machine and hopping over its processors --- */
@@ -70,6 +78,8 @@ PKPCR KdSnapshot(ULONG Index, PKPCR *Address);
 const char *KdVendorName(UCHAR Vendor);
 /* What a lock queue entry says by the two low bits of its Lock. */
 const char *KdLockState(ULONG_PTR Lock);
+/* As "DISPATCH_LEVEL". */
+const char *KdIrqlName(ULONG Irql);
 
 /* --- members.c: the members of the KPRCB, as data --- */
 
@@ -101,6 +111,11 @@ extern const ULONG KdPcrMemberCount;
 extern const KD_MEMBER KdPrcbMembers[];
 extern const ULONG KdPrcbMemberCount;
 
+/* Names of the bits of KPCR.Request and KPRCB.RequestSummary, and of a numbered lock. */
+void KdNameRequest(ULONGLONG Request, char *Text, size_t Size);
+void KdNameSummary(ULONGLONG Summary, char *Text, size_t Size);
+const char *KdLockName(ULONG Number);
+
 /* Element of the member in a structure; for KdLockQueue its Lock, for KdCache its Size. Not for KdText. */
 ULONGLONG KdReadMember(const KD_MEMBER *Member, const void *Structure, ULONG Element);
 
@@ -116,6 +131,12 @@ void KdJsonCache(const char *Name, const CACHE_DESCRIPTOR *Cache);
 /* A line on stderr that begins with the name of the command. */
 void KdComplain(const char *Format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Where the routines below print; NULL: stdout. */
+extern FILE *KdOutput;
+void KdPrint(const char *Format, ...) __attribute__((format(printf, 1, 2)));
+
+/* TRUE: an object is one line from now on. */
+void KdJsonCompact(BOOLEAN Compact);
 /* A value inside an object has a name; in an array, and at the top, NULL. Kind: '{' or '['. */
 void KdJsonOpen(const char *Name, char Kind);
 void KdJsonClose(char Kind); /* '}' or ']'; the outermost ends the line */
@@ -124,6 +145,7 @@ void KdJsonNumber(const char *Name, ULONGLONG Value);
 void KdJsonSigned(const char *Name, LONGLONG Value);
 void KdJsonHex(const char *Name, ULONGLONG Value); /* a string, "0x1f" */
 void KdJsonBoolean(const char *Name, BOOLEAN Value);
+void KdJsonNull(const char *Name);
 
 /*
  * Prints words, from column Column on, breaking lines before KD_WIDTH and indenting the next by Indent. Ends the line.

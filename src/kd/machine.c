@@ -118,6 +118,28 @@ const char *KdVendorName(UCHAR Vendor)
     }
 }
 
+const char *KdIrqlName(ULONG Irql)
+{
+    switch (Irql) {
+    case PASSIVE_LEVEL:
+        return "PASSIVE_LEVEL";
+    case APC_LEVEL:
+        return "APC_LEVEL";
+    case DISPATCH_LEVEL:
+        return "DISPATCH_LEVEL";
+    case CMCI_LEVEL:
+        return "CMCI_LEVEL";
+    case SYNCH_LEVEL:
+        return "SYNCH_LEVEL";
+    case IPI_LEVEL:
+        return "IPI_LEVEL";
+    case HIGH_LEVEL:
+        return "HIGH_LEVEL";
+    default:
+        return "device level";
+    }
+}
+
 const char *KdLockState(ULONG_PTR Lock)
 {
     if ((Lock & LOCK_QUEUE_WAIT) != 0) {

@@ -65,7 +65,7 @@ static void KdExplainFeatures(ULONGLONG Value, ULONG Element, char *Text, size_t
     KdNameBits(Bits, ARRAYSIZE(Bits), Value, Text, Size);
 }
 
-static void KdExplainRequests(ULONGLONG Value, ULONG Element, char *Text, size_t Size)
+void KdNameSummary(ULONGLONG Summary, char *Text, size_t Size)
 {
     static const KD_BIT Bits[] = {
         {IPI_APC, "APC"},
@@ -75,11 +75,16 @@ static void KdExplainRequests(ULONGLONG Value, ULONG Element, char *Text, size_t
         {IPI_SYNCH_REQUEST, "SYNCH_REQUEST"},
     };
 
-    (void)Element;
-    KdNameBits(Bits, ARRAYSIZE(Bits), Value, Text, Size);
+    KdNameBits(Bits, ARRAYSIZE(Bits), Summary, Text, Size);
 }
 
-static void KdExplainPcrRequest(ULONGLONG Value, ULONG Element, char *Text, size_t Size)
+static void KdExplainRequests(ULONGLONG Value, ULONG Element, char *Text, size_t Size)
+{
+    (void)Element;
+    KdNameSummary(Value, Text, Size);
+}
+
+void KdNameRequest(ULONGLONG Request, char *Text, size_t Size)
 {
     static const KD_BIT Bits[] = {
         {KPCR_REQUEST_REVOKED, "REVOKED"}, {KPCR_REQUEST_DISPATCH, "DISPATCH"}, {KPCR_REQUEST_LAZY, "LAZY"},
@@ -87,8 +92,13 @@ static void KdExplainPcrRequest(ULONGLONG Value, ULONG Element, char *Text, size
         {KPCR_REQUEST_PARKED, "PARKED"},
     };
 
+    KdNameBits(Bits, ARRAYSIZE(Bits), Request, Text, Size);
+}
+
+static void KdExplainPcrRequest(ULONGLONG Value, ULONG Element, char *Text, size_t Size)
+{
     (void)Element;
-    KdNameBits(Bits, ARRAYSIZE(Bits), Value, Text, Size);
+    KdNameRequest(Value, Text, Size);
 }
 
 static void KdExplainHost(ULONGLONG Value, ULONG Element, char *Text, size_t Size)
@@ -99,7 +109,7 @@ static void KdExplainHost(ULONGLONG Value, ULONG Element, char *Text, size_t Siz
     }
 }
 
-static void KdExplainLock(ULONGLONG Value, ULONG Element, char *Text, size_t Size)
+const char *KdLockName(ULONG Number)
 {
     static const char *const Names[LockQueueMaximumLock] = {
         [LockQueueUnusedSpare0] = "UnusedSpare0",
@@ -121,7 +131,12 @@ static void KdExplainLock(ULONGLONG Value, ULONG Element, char *Text, size_t Siz
         [LockQueueUnusedSpare16] = "UnusedSpare16",
     };
 
-    KdAppend(Text, Size, Element < LockQueueMaximumLock && Names[Element] != NULL ? Names[Element] : "?");
+    return Number < LockQueueMaximumLock && Names[Number] != NULL ? Names[Number] : "?";
+}
+
+static void KdExplainLock(ULONGLONG Value, ULONG Element, char *Text, size_t Size)
+{
+    KdAppend(Text, Size, KdLockName(Element));
     KdAppend(Text, Size, KdLockState((ULONG_PTR)Value));
 }
 

@@ -11,6 +11,8 @@
 
 #define MAXIMUM_DEPTH 8
 
+FILE *KdOutput;
+static BOOLEAN KdCompact;
 static ULONG KdDepth;
 static BOOLEAN KdFilled[MAXIMUM_DEPTH + 1]; /* something stands in the object or array of that depth */
 
@@ -26,43 +28,62 @@ void KdComplain(const char *Format, ...)
     fputc('\n', stderr);
 }
 
+void KdPrint(const char *Format, ...)
+{
+    va_list Arguments;
+
+    va_start(Arguments, Format);
+    vfprintf(KdOutput != NULL ? KdOutput : stdout, Format, Arguments);
+    va_end(Arguments);
+}
+
+static void KdPut(int Byte)
+{
+    fputc(Byte, KdOutput != NULL ? KdOutput : stdout);
+}
+
+void KdJsonCompact(BOOLEAN Compact)
+{
+    KdCompact = Compact;
+}
+
 static void KdJsonQuote(const char *Value)
 {
-    putchar('"');
+    KdPut('"');
     for (const UCHAR *Byte = (const UCHAR *)Value; *Byte != 0; Byte++) {
         if (*Byte == '"' || *Byte == '\\') {
-            printf("\\%c", *Byte);
+            KdPrint("\\%c", *Byte);
         } else if (*Byte < 0x20 || *Byte >= 0x7F) {
-            printf("\\u%04x", *Byte);
+            KdPrint("\\u%04x", *Byte);
         } else {
-            putchar(*Byte);
+            KdPut(*Byte);
         }
     }
-    putchar('"');
+    KdPut('"');
 }
 
 static void KdJsonBegin(const char *Name)
 {
     if (KdFilled[KdDepth]) {
-        putchar(',');
+        KdPut(',');
     }
-    if (KdDepth > 0) {
-        putchar('\n');
+    if (KdDepth > 0 && !KdCompact) {
+        KdPut('\n');
     }
     KdFilled[KdDepth] = TRUE;
-    for (ULONG Level = 0; Level < KdDepth; Level++) {
-        putchar(' ');
+    for (ULONG Level = 0; Level < KdDepth && !KdCompact; Level++) {
+        KdPut(' ');
     }
     if (Name != NULL) {
         KdJsonQuote(Name);
-        printf(": ");
+        KdPrint(": ");
     }
 }
 
 void KdJsonOpen(const char *Name, char Kind)
 {
     KdJsonBegin(Name);
-    putchar(Kind);
+    KdPut(Kind);
     if (KdDepth < MAXIMUM_DEPTH) {
         KdDepth++;
     }
@@ -72,9 +93,9 @@ void KdJsonOpen(const char *Name, char Kind)
 void KdJsonClose(char Kind)
 {
     KdDepth--;
-    putchar(Kind);
+    KdPut(Kind);
     if (KdDepth == 0) {
-        putchar('\n');
+        KdPut('\n');
         KdFilled[0] = FALSE;
     }
 }
@@ -88,25 +109,31 @@ void KdJsonString(const char *Name, const char *Value)
 void KdJsonNumber(const char *Name, ULONGLONG Value)
 {
     KdJsonBegin(Name);
-    printf("%" PRIu64, Value);
+    KdPrint("%" PRIu64, Value);
 }
 
 void KdJsonSigned(const char *Name, LONGLONG Value)
 {
     KdJsonBegin(Name);
-    printf("%" PRId64, Value);
+    KdPrint("%" PRId64, Value);
 }
 
 void KdJsonHex(const char *Name, ULONGLONG Value)
 {
     KdJsonBegin(Name);
-    printf("\"0x%" PRIx64 "\"", Value);
+    KdPrint("\"0x%" PRIx64 "\"", Value);
 }
 
 void KdJsonBoolean(const char *Name, BOOLEAN Value)
 {
     KdJsonBegin(Name);
-    printf(Value ? "true" : "false");
+    KdPrint(Value ? "true" : "false");
+}
+
+void KdJsonNull(const char *Name)
+{
+    KdJsonBegin(Name);
+    KdPrint("null");
 }
 
 void KdWrap(ULONG Column, ULONG Indent, const char *Text)
@@ -117,17 +144,17 @@ void KdWrap(ULONG Column, ULONG Indent, const char *Text)
         ULONG Length = (ULONG)strcspn(Text, " ");
 
         if (!First && Column + 1 + Length > KD_WIDTH) {
-            printf("\n%*s", (int)Indent, "");
+            KdPrint("\n%*s", (int)Indent, "");
             Column = Indent;
         } else if (!First) {
-            putchar(' ');
+            KdPut(' ');
             Column++;
         }
-        printf("%.*s", (int)Length, Text);
+        KdPrint("%.*s", (int)Length, Text);
         Column += Length;
         First = FALSE;
         Text += Length;
         Text += strspn(Text, " ");
     }
-    putchar('\n');
+    KdPut('\n');
 }

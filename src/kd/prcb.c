@@ -1,10 +1,10 @@
 /*
  * prcb.c - `kprcb prcb [N]`: the KPRCB of processor N, or of every processor, member by member.
  *
- * The values are those of a machine that this command starts: what runs on it is the command itself, hopping from
- * processor to processor. Test: tests/kd/test_command.c.
+ * The values are those of another process (--pid), or of a machine that this command starts: what runs on it is the
+ * command itself, hopping from processor to processor. Tests: tests/kd/test_command.c, tests/kd/test_live.c.
  */
-#include "kd.h"
+#include "target.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -45,6 +45,7 @@ static void KdFormat(const KD_MEMBER *Member, const void *Structure, ULONG Eleme
         break;
     case KdText:
         snprintf(Text, Size, "\"%.*s\"", (int)Member->Count, (const char *)Structure + Member->Offset);
+        KdMakePrintable(Text);
         break;
     case KdCache:
         KdNameCache(KdCacheAt(Member, Structure, Element), Text, Size);
@@ -64,6 +65,7 @@ static void KdPrintElement(const KD_MEMBER *Member, const void *Structure, ULONG
     char Value[64];
     char More[512] = "";
     char Text[640];
+    char Line[256];
     int Printed;
 
     if (Member->Count > 1 && Member->Format != KdText) {
@@ -79,17 +81,18 @@ static void KdPrintElement(const KD_MEMBER *Member, const void *Structure, ULONG
     }
     snprintf(Text, sizeof(Text), "%s%s%s", Element == 0 || Member->Format == KdLockQueue ? Member->Meaning : "",
              Member->Meaning[0] != 0 && More[0] != 0 ? " " : "", More);
-    Printed =
-        printf("  0x%04lx  %-*s %s", (unsigned long)(Member->Offset + Element * Member->Size), NAME_WIDTH, Name, Value);
+    Printed = snprintf(Line, sizeof(Line), "  0x%04lx  %-*s %s",
+                       (unsigned long)(Member->Offset + Element * Member->Size), NAME_WIDTH, Name, Value);
+    KdPrint("%s", Line);
     if (Text[0] == 0) {
-        putchar('\n');
+        KdPrint("\n");
         return;
     }
     if (Printed >= MEANING_COLUMN) {
-        putchar('\n');
+        KdPrint("\n");
         Printed = 0;
     }
-    printf("%*s", MEANING_COLUMN - Printed, "");
+    KdPrint("%*s", MEANING_COLUMN - Printed, "");
     KdWrap(MEANING_COLUMN, MEANING_COLUMN, Text);
 }
 
@@ -112,7 +115,7 @@ static void KdPrintMembers(const KD_MEMBER *Members, ULONG Count, const void *St
 
         if (strcmp(Group, Member->Group) != 0) {
             Group = Member->Group;
-            printf("\n %s\n", Group);
+            KdPrint("\n %s\n", Group);
         }
         for (ULONG Element = 0; Element < Elements; Element++) {
             if (KdIsShown(Member, Structure, Element)) {
@@ -192,7 +195,30 @@ static void KdJsonMembers(const char *Name, const KD_MEMBER *Members, ULONG Coun
     KdJsonClose(']');
 }
 
-static BOOLEAN KdShowProcessor(const KD_OPTIONS *Options, ULONG Index)
+/* Address: of the KPCR, in whichever process it is. */
+static void KdShowProcessor(const KPCR *Copy, ULONGLONG Address, ULONG Index, BOOLEAN Json)
+{
+    if (Json) {
+        KdJsonOpen(NULL, '{');
+        KdJsonNumber("index", Index);
+        KdJsonNumber("group", Copy->PrcbData.Group);
+        KdJsonNumber("number", Copy->PrcbData.GroupIndex);
+        KdJsonHex("pcr", Address);
+        KdJsonHex("prcb", (ULONG_PTR)Copy->Prcb);
+        KdJsonMembers("pcrMembers", KdPcrMembers, KdPcrMemberCount, Copy);
+        KdJsonMembers("prcbMembers", KdPrcbMembers, KdPrcbMemberCount, &Copy->PrcbData);
+        KdJsonClose('}');
+        return;
+    }
+    KdPrint("Processor %lu (group %u, number %u): KPCR at 0x%" PRIx64 ", KPRCB at %p, %zu bytes\n",
+            (unsigned long)Index, Copy->PrcbData.Group, Copy->PrcbData.GroupIndex, Address, (void *)Copy->Prcb,
+            sizeof(KPRCB));
+    KdPrintMembers(KdPcrMembers, KdPcrMemberCount, Copy);
+    KdPrintMembers(KdPrcbMembers, KdPrcbMemberCount, &Copy->PrcbData);
+    KdPrint("\n");
+}
+
+static BOOLEAN KdShowOwnProcessor(const KD_OPTIONS *Options, ULONG Index)
 {
     PKPCR Address = NULL;
     PKPCR Copy = KdSnapshot(Index, &Address);
@@ -201,25 +227,33 @@ static BOOLEAN KdShowProcessor(const KD_OPTIONS *Options, ULONG Index)
         KdComplain("no memory to copy processor %lu", (unsigned long)Index);
         return FALSE;
     }
-    if (Options->Json) {
-        KdJsonOpen(NULL, '{');
-        KdJsonNumber("index", Index);
-        KdJsonNumber("group", Copy->PrcbData.Group);
-        KdJsonNumber("number", Copy->PrcbData.GroupIndex);
-        KdJsonHex("pcr", (ULONG_PTR)Address);
-        KdJsonHex("prcb", (ULONG_PTR)Copy->Prcb);
-        KdJsonMembers("pcrMembers", KdPcrMembers, KdPcrMemberCount, Copy);
-        KdJsonMembers("prcbMembers", KdPrcbMembers, KdPrcbMemberCount, &Copy->PrcbData);
-        KdJsonClose('}');
-    } else {
-        printf("Processor %lu (group %u, number %u): KPCR at %p, KPRCB at %p, %zu bytes\n", (unsigned long)Index,
-               Copy->PrcbData.Group, Copy->PrcbData.GroupIndex, (void *)Address, (void *)Copy->Prcb, sizeof(KPRCB));
-        KdPrintMembers(KdPcrMembers, KdPcrMemberCount, Copy);
-        KdPrintMembers(KdPrcbMembers, KdPrcbMemberCount, &Copy->PrcbData);
-        putchar('\n');
-    }
+    KdShowProcessor(Copy, (ULONG_PTR)Address, Index, Options->Json);
     free(Copy);
     return TRUE;
+}
+
+static void KdShowTargetProcessors(const KD_TARGET *Target, const KD_SAMPLE *Sample, const KD_VIEW *View, BOOLEAN Json)
+{
+    static KPCR Copy;
+
+    for (ULONG Index = View->First; Index <= View->Last; Index++) {
+        memcpy(&Copy, KdPcr(Target, Sample, Index), sizeof(Copy));
+        KdShowProcessor(&Copy, KdPcrAddress(Target, Index), Index, Json);
+    }
+}
+
+static void KdPrcbText(PKD_TARGET Target, const KD_SAMPLE *Sample, const KD_SAMPLE *Previous, const KD_VIEW *View)
+{
+    (void)Previous;
+    KdShowTargetProcessors(Target, Sample, View, FALSE);
+}
+
+static void KdPrcbJson(PKD_TARGET Target, const KD_SAMPLE *Sample, const KD_SAMPLE *Previous, const KD_VIEW *View)
+{
+    (void)Previous;
+    KdJsonOpen("processors", '[');
+    KdShowTargetProcessors(Target, Sample, View, TRUE);
+    KdJsonClose(']');
 }
 
 static int KdRunPrcb(const KD_OPTIONS *Options, int Count, char **Arguments)
@@ -230,6 +264,12 @@ static int KdRunPrcb(const KD_OPTIONS *Options, int Count, char **Arguments)
     int Result;
     int Stopped;
 
+    if (Options->Pid != 0) {
+        static const KD_VIEW View = {
+            .Name = "prcb", .Text = KdPrcbText, .Json = KdPrcbJson, .OneProcessor = TRUE, .OwnLayout = TRUE};
+
+        return KdRunView(Options, Count, Arguments, &View);
+    }
     if (Count > 1 || (Count == 1 && !KdParseNumber(Arguments[0], KPRCB_MAXIMUM_PROCESSORS - 1, &First))) {
         KdComplain(Count > 1 ? "prcb takes one processor at most" : "prcb: '%s' is not the number of a processor",
                    Arguments[0]);
@@ -254,7 +294,7 @@ static int KdRunPrcb(const KD_OPTIONS *Options, int Count, char **Arguments)
         KdJsonOpen("processors", '[');
     }
     for (ULONG Index = First; Index <= Last && Result == KD_OK; Index++) {
-        Result = KdShowProcessor(Options, Index) ? KD_OK : KD_FAILED;
+        Result = KdShowOwnProcessor(Options, Index) ? KD_OK : KD_FAILED;
     }
     if (Options->Json) {
         KdJsonClose(']');
@@ -268,9 +308,13 @@ const KD_COMMAND KdPrcbCommand = {
     .Name = "prcb",
     .Arguments = "[N]",
     .Summary = "the processor block (KPCR, KPRCB) of processor N, or of all",
-    .Help = "Starts a machine and prints each member of the KPCR and the KPRCB of processor N, or of every\n"
-            "processor: offset, name, value, meaning, grouped as the public descriptions of the KPRCB group them.\n"
+    .Help = "Prints each member of the KPCR and the KPRCB of processor N, or of every processor: offset, name,\n"
+            "value, meaning, grouped as the public descriptions of the KPRCB group them.\n"
+            "--pid=N looks at the machine of a process, without stopping it; else the command starts one of its\n"
+            "own.\n"
             "With --json: an object whose array \"processors\" has an object for each processor; its \"pcrMembers\"\n"
-            "and \"prcbMembers\" list name, group, offset, type and value of each member.\n",
+            "and \"prcbMembers\" list name, group, offset, type and value of each member. With --pid it has\n"
+            "\"process\" too.\n",
     .Routine = KdRunPrcb,
+    .Looks = TRUE,
 };

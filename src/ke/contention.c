@@ -52,6 +52,15 @@ VOID KiForgetHotLocks(VOID)
     }
 }
 
+VOID KiDescribeHotLocks(PKI_DEBUG_WRITER Writer)
+{
+    KI_DESCRIBE_ADDRESS(Writer, "KiSlots", KiSlots);
+    KiDescribe(Writer, "KiSlotCount", KI_SLOTS, 0);
+    KI_DESCRIBE_SIZE(Writer, KI_SLOT);
+    KI_DESCRIBE_MEMBER(Writer, KI_SLOT, Worker);
+    KI_DESCRIBE_MEMBER(Writer, KI_SLOT, LastTurn);
+}
+
 /* The slot of a lock; different locks may share one. */
 static PKI_SLOT KiSlotOf(const volatile VOID *Lock)
 {

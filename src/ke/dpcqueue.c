@@ -67,6 +67,14 @@ static PKDPC KiInboxPointer(ULONGLONG Inbox)
     return (PKDPC)(ULONG_PTR)(Inbox & KI_INBOX_POINTER);
 }
 
+VOID KiDescribeDpcInbox(PKI_DEBUG_WRITER Writer)
+{
+    KiDescribe(Writer, "KiInboxPointer", KI_INBOX_POINTER, 0);
+    KiDescribe(Writer, "KiInboxOne", KI_INBOX_ONE, 0);
+    KiDescribe(Writer, "KiInboxFull", KI_INBOX_FULL, 0);
+    KiDescribe(Writer, "KiInboxWatched", KI_INBOX_WATCHED, 0);
+}
+
 ULONG KiInboxCount(PKPCR Pcr)
 {
     return KI_INBOX_COUNT(__atomic_load_n(&Pcr->DpcInbox, __ATOMIC_RELAXED));

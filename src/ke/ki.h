@@ -12,6 +12,7 @@
 
 #include <kprcb/kprcb.h>
 
+#include "debugdata.h"
 #include "hal.h"
 #include "identify.h"
 #include "profile.h"

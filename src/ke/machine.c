@@ -28,6 +28,7 @@ static VOID KiForkChild(VOID)
     KiAbandonCallbacks();
     KiAbandonDpcCalls();
     KiAbandonDpcHistory();
+    KiAbandonDebuggerData();
     KiSleepers = 0;
     KiMachine = (KI_MACHINE){0};
     KiIdleHandles = NULL;
@@ -140,6 +141,7 @@ NTSTATUS KiStartMachine(const KPRCB_CONFIG *Config)
         KiFreeMachine();
         return Status;
     }
+    KiPublishDebuggerData();
     __atomic_store_n(&KiMachine.State, KiRunning, __ATOMIC_RELEASE);
     return STATUS_SUCCESS;
 }
@@ -268,6 +270,7 @@ NTSTATUS KprcbStop(VOID)
         KiDetachCurrentThread();
     }
     KiMachine.State = KiStopping;
+    KiWithdrawDebuggerData();
     KiStopClock();
     KiStopProcessorThreads(KiProcessorCount());
     KiFreeMachine();

@@ -203,6 +203,12 @@ VOID KiFreeThreads(VOID)
     KiFreeThreadListHead.Flink = KiFreeThreadListHead.Blink = &KiFreeThreadListHead;
 }
 
+VOID KiDescribeThreads(PKI_DEBUG_WRITER Writer)
+{
+    KI_DESCRIBE_ADDRESS(Writer, "KiThreadListHead", &KiThreadListHead);
+    KI_DESCRIBE_ADDRESS(Writer, "KiFreeThreadListHead", &KiFreeThreadListHead);
+}
+
 static NTSTATUS KiAttachByName(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
 {
     PKTHREAD Thread = Block->Thread;

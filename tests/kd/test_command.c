@@ -23,8 +23,9 @@ static void TestTheJsonCheckerTellsGoodFromBad(void **State)
 
 static void TestHelpAndVersionGoToStdout(void **State)
 {
-    static const char *const Lines[] = {"help",       "--help",    "-h",          "help tour", "help prcb",
-                                        "help cpuid", "help help", "prcb --help", "--version"};
+    static const char *const Lines[] = {"help",      "--help",     "-h",        "help tour",
+                                        "help prcb", "help cpuid", "help help", "prcb --help",
+                                        "--version", "help irql",  "help dpcs", "help locks"};
 
     (void)State;
     for (size_t Index = 0; Index < ARRAYSIZE(Lines); Index++) {
