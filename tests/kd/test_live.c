@@ -235,7 +235,7 @@ static void TestDpcsShowsListAndInbox(void **State)
 
     (void)State;
     AssertHead(Result.Output);
-    AssertNumber(Element(Processors, 0), "MaximumDpcQueueDepth", 4);
+    AssertNumber(Element(Processors, 0), "MinimumDpcRate", 3);
     AssertNumber(Element(Processors, 0), "DpcRoutineActive", 0);
     AssertText(Queue, "queue", "normal");
     AssertNumber(Queue, "DpcQueueDepth", 1);

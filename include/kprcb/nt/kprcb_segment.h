@@ -54,7 +54,9 @@ FORCEINLINE BOOLEAN KprcbIsWide(ULONG Offset)
            KPRCB_WITHIN(Offset, PrcbData.GroupSetMember) || KPRCB_WITHIN(Offset, PrcbData.LockQueue) ||
            KPRCB_WITHIN(Offset, PrcbData.DpcStack) || KPRCB_WITHIN_QUEUE(Offset, 0) || KPRCB_WITHIN_QUEUE(Offset, 1) ||
            KPRCB_WITHIN(Offset, PrcbData.CurrentPacket) || KPRCB_WITHIN(Offset, PrcbData.WorkerRoutine) ||
-           KPRCB_WITHIN(Offset, PrcbData.TargetSets) || KPRCB_WITHIN(Offset, PrcbData.SignalDone);
+           KPRCB_WITHIN(Offset, PrcbData.TargetSets) || KPRCB_WITHIN(Offset, PrcbData.SignalDone) ||
+           KPRCB_WITHIN(Offset, PrcbData.DpcRuntimeHistoryHashTable) ||
+           KPRCB_WITHIN(Offset, PrcbData.DpcRuntimeHistoryHashTableCleanupDpc);
 }
 
 FORCEINLINE ULONG_PTR KprcbReadPointer(ULONG Offset)
