@@ -284,6 +284,7 @@ typedef struct DECLSPEC_ALIGN(KPRCB_CACHE_LINE) _KPRCB {
  * The words of the ownership protocol (irql.h tells it):
  *
  *   ResidentIrql  writer: the resident. Reader: whoever wants the processor.
+ *   SharedLock    writer: the resident. Reader: writers of that lock (readerbias.c).
  *   Request       writers: anyone, by read-modify-write. Reader: the owner on each raise and lower, the idle thread.
  *   DpcInbox      writers: anyone, by compare-exchange. Reader: whoever holds DpcLock, by exchange.
  *   TakesStopped, FenceTakes   writers: anyone, by read-modify-write. Reader: the owner.
@@ -303,6 +304,7 @@ typedef struct DECLSPEC_ALIGN(4096) _KPCR {
 
     /* resident */
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) ULONG volatile ResidentIrql;
+    PVOID volatile SharedLock; /* the EX_SPIN_LOCK that it holds shared, if that is biased to readers */
 
     /* remote */
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) ULONG volatile Request;      /* KPCR_REQUEST_ bits */

@@ -54,7 +54,7 @@ FORCEINLINE VOID KeAcquireInStackQueuedSpinLock(PKSPIN_LOCK SpinLock, PKLOCK_QUE
     PKSPIN_LOCK_QUEUE Before;
     KIRQL OldIrql;
 
-    if (__builtin_expect(!KprcbRaiseForLock(&OldIrql), 0)) {
+    if (__builtin_expect(KprcbRaiseForLock(&OldIrql) == NULL, 0)) {
         KfAcquireInStackQueuedSpinLock(SpinLock, LockHandle);
         return;
     }

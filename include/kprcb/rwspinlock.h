@@ -2,8 +2,10 @@
  * rwspinlock.h - EX_SPIN_LOCK: reader/writer spin locks.
  *
  * Many readers or one writer. While a writer waits, a reader that comes waits behind it; so to acquire a lock again,
- * shared or not, can deadlock and is forbidden. A lock is a LONG that starts at 0. While it is held or waited for, bits
- * 0 to 15 count the readers, bits 16 to 30 the writers that wait, and bit 31 says that a writer owns it.
+ * shared or not, can deadlock and is forbidden. A lock is a LONG that starts at 0. Bits 0 to 15 count readers, bits 16 to
+ * 29 the writers that wait, and bit 31 says that a writer owns it. Bit 30 says that the lock, having been read for a
+ * while, is biased to readers: a biased resident writes its address to the processor's KPCR.SharedLock instead of counting
+ * itself, and the next writer ends that, at the price of a membarrier. It stays set while the lock is free.
  *
  * Checked builds bug check SPIN_LOCK_ALREADY_OWNED (0x0F) when a thread acquires a lock that it holds, and
  * SPIN_LOCK_NOT_OWNED (0x10) when one is released that the thread does not hold in that way; the first parameter is the
@@ -22,6 +24,7 @@ typedef LONG volatile EX_SPIN_LOCK, *PEX_SPIN_LOCK;
 
 #define KPRCB_RW_READER 1
 #define KPRCB_RW_WAITER 0x10000
+#define KPRCB_RW_BIASED 0x40000000
 #define KPRCB_RW_OWNED ((LONG)0x80000000)
 
 /* Entries of KPRCB_THREAD_BLOCK.Held. */
@@ -33,7 +36,7 @@ KPRCB_API KIRQL ExfAcquireSpinLockShared(PEX_SPIN_LOCK SpinLock);
 KPRCB_API KIRQL ExfAcquireSpinLockExclusive(PEX_SPIN_LOCK SpinLock);
 KPRCB_API VOID ExfReleaseSpinLockShared(PEX_SPIN_LOCK SpinLock, KIRQL OldIrql);
 KPRCB_API VOID ExfReleaseSpinLockExclusive(PEX_SPIN_LOCK SpinLock, KIRQL OldIrql);
-/* Wait until the thread, which is at DISPATCH_LEVEL, holds the lock. The first takes back a reader's count. */
+/* Wait until the thread, which is at DISPATCH_LEVEL, holds the lock. The first clears SharedLock before. */
 KPRCB_API VOID ExfAwaitSpinLockShared(PEX_SPIN_LOCK SpinLock);
 KPRCB_API VOID ExfAwaitSpinLockExclusive(PEX_SPIN_LOCK SpinLock);
 
@@ -41,18 +44,20 @@ KPRCB_API VOID ExfAwaitSpinLockExclusive(PEX_SPIN_LOCK SpinLock);
  * ExAcquireSpinLockShared (WDK: same). Raises to DISPATCH_LEVEL and acquires as a reader; waits while a writer owns the
  * lock or waits for it. IRQL <= DISPATCH_LEVEL. Returns the level before the call.
  *
- * Recorded first: what is stored after the first locked operation is waited for by the second.
+ * Inline for a biased resident that holds no lock, if the lock is biased to readers and no writer is there.
  */
 FORCEINLINE KIRQL ExAcquireSpinLockShared(PEX_SPIN_LOCK SpinLock)
 {
     KIRQL OldIrql;
+    PKPCR Pcr = KprcbRaiseForLock(&OldIrql);
 
-    if (__builtin_expect(!KprcbRaiseForLock(&OldIrql), 0)) {
+    if (__builtin_expect(Pcr == NULL, 0)) {
         return ExfAcquireSpinLockShared(SpinLock);
     }
     KprcbRecordLock(KPRCB_HELD_SHARED(SpinLock));
-    if (__builtin_expect((ULONG)__atomic_fetch_add(SpinLock, KPRCB_RW_READER, __ATOMIC_ACQUIRE) >= KPRCB_RW_WAITER,
-                         0)) {
+    __atomic_store_n(&Pcr->SharedLock, (PVOID)(ULONG_PTR)SpinLock, __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    if (__builtin_expect((ULONG)__atomic_load_n(SpinLock, __ATOMIC_ACQUIRE) - KPRCB_RW_BIASED >= KPRCB_RW_WAITER, 0)) {
         KprcbUnrecordLock();
         ExfAwaitSpinLockShared(SpinLock);
     }
@@ -62,11 +67,15 @@ FORCEINLINE KIRQL ExAcquireSpinLockShared(PEX_SPIN_LOCK SpinLock)
 /* ExReleaseSpinLockShared (WDK: same). Releases as a reader, then lowers to OldIrql. IRQL DISPATCH_LEVEL. */
 FORCEINLINE VOID ExReleaseSpinLockShared(PEX_SPIN_LOCK SpinLock, KIRQL OldIrql)
 {
-    if (__builtin_expect(KprcbThread.Held[0] != KPRCB_HELD_SHARED(SpinLock), 0)) {
+    PKPCR Pcr = KprcbThread.Fast;
+
+    if (__builtin_expect(KprcbThread.Held[0] != KPRCB_HELD_SHARED(SpinLock) || Pcr == NULL ||
+                             Pcr->SharedLock != (PVOID)(ULONG_PTR)SpinLock,
+                         0)) {
         ExfReleaseSpinLockShared(SpinLock, OldIrql);
         return;
     }
-    __atomic_fetch_sub(SpinLock, KPRCB_RW_READER, __ATOMIC_RELEASE);
+    __atomic_store_n(&Pcr->SharedLock, NULL, __ATOMIC_RELEASE);
     KprcbEndLock(KPRCB_HELD_SHARED(SpinLock), OldIrql);
 }
 
@@ -80,7 +89,7 @@ FORCEINLINE KIRQL ExAcquireSpinLockExclusive(PEX_SPIN_LOCK SpinLock)
     LONG Free = 0;
     KIRQL OldIrql;
 
-    if (__builtin_expect(!KprcbRaiseForLock(&OldIrql), 0)) {
+    if (__builtin_expect(KprcbRaiseForLock(&OldIrql) == NULL, 0)) {
         return ExfAcquireSpinLockExclusive(SpinLock);
     }
     KprcbRecordLock(KPRCB_HELD_EXCLUSIVE(SpinLock));

@@ -32,29 +32,29 @@ KPRCB_API VOID KfAwaitSpinLock(PKSPIN_LOCK SpinLock);
 KPRCB_API VOID KfEndLock(PVOID Held, KIRQL OldIrql);
 
 /*
- * What the inline halves of all locks share. KprcbRaiseForLock: TRUE if the thread is a biased resident that holds no
- * lock; it owns its processor then, and KprcbThread.Irql does not say so yet, so no interrupt is served.
+ * What the inline halves of all locks share. KprcbRaiseForLock: the processor of which the thread, if it holds no lock,
+ * is the biased resident, else NULL; it owns it then, and KprcbThread.Irql does not say so yet, so no interrupt is served.
  * KprcbRecordLock: says so, and that the lock is held. KprcbUnrecordLock: that it is not, after all. KprcbEndLock: the
  * lock is free or somebody else's; forgets it and lowers.
  */
-FORCEINLINE BOOLEAN KprcbRaiseForLock(PKIRQL OldIrql)
+FORCEINLINE PKPCR KprcbRaiseForLock(PKIRQL OldIrql)
 {
     PKPCR Pcr = KprcbThread.Fast;
     USHORT Before = KprcbThread.IrqlAndHeldCount;
 
     if (__builtin_expect(Before >= DISPATCH_LEVEL || Pcr == NULL, 0)) {
-        return FALSE;
+        return NULL;
     }
     __atomic_store_n(&Pcr->ResidentIrql, DISPATCH_LEVEL, __ATOMIC_RELAXED);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     if (__builtin_expect((__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & KPCR_REQUEST_MASK) != 0, 0)) {
-        return FALSE;
+        return NULL;
     }
     if (__builtin_expect(KprcbThread.RaisedFrom[DISPATCH_LEVEL] != Before, 0)) {
         KprcbThread.RaisedFrom[DISPATCH_LEVEL] = (KIRQL)Before;
     }
     *OldIrql = (KIRQL)Before;
-    return TRUE;
+    return Pcr;
 }
 
 FORCEINLINE VOID KprcbRecordLock(PVOID Held)
@@ -101,7 +101,7 @@ FORCEINLINE KIRQL KeAcquireSpinLockRaiseToDpc(PKSPIN_LOCK SpinLock)
     KSPIN_LOCK Free = 0;
     KIRQL OldIrql;
 
-    if (__builtin_expect(!KprcbRaiseForLock(&OldIrql), 0)) {
+    if (__builtin_expect(KprcbRaiseForLock(&OldIrql) == NULL, 0)) {
         return KfAcquireSpinLock(SpinLock);
     }
     if (__builtin_expect(__atomic_compare_exchange_n(SpinLock, &Free, KprcbThread.SpinLockValue, 0, __ATOMIC_ACQUIRE,

@@ -159,6 +159,7 @@ const KD_MEMBER KdPcrMembers[] = {
     ROW(KPCR, Irql, "KIRQL", KdNumber, "level while owned by token", NULL),
     ROW(KPCR, HostProcessor, "ULONG", KdNumber, "host CPU of the idle thread", KdExplainHost),
     ROW(KPCR, ResidentIrql, "ULONG", KdNumber, "level of the resident thread", NULL),
+    ROW(KPCR, SharedLock, "EX_SPIN_LOCK *", KdAddress, "lock that the resident reads without counting itself", NULL),
     ROW(KPCR, Request, "ULONG", KdHex, "what the owner is asked for", KdExplainPcrRequest),
     ROW(KPCR, DpcInbox, "ULONGLONG", KdHex, "DPCs posted by others, not yet in the queue", NULL),
     ROW(KPCR, Owner, "KTHREAD *", KdAddress, "thread that holds the token", NULL),

@@ -110,7 +110,7 @@ VOID KiReleaseHeldLocks(KPRCB_THREAD_BLOCK *Block, ULONG Keep, ULONG KeepSurplus
         } else if ((Held & 3) != 1) {
             HalPrint("kprcb: the unwound thread held reader/writer spin lock %p; released\n",
                      (void *)(Held & ~(ULONG_PTR)3));
-            KiDropRwSpinLock((PVOID)Held);
+            KiDropRwSpinLock(Block, (PVOID)Held);
         } else {
             PKSPIN_LOCK_QUEUE Node = (PKSPIN_LOCK_QUEUE)(Held - 1);
 

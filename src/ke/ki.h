@@ -146,6 +146,7 @@ typedef struct _KTHREAD {
     ULONG Waits;              /* for spin locks since FirstWait */
     ULONGLONG FirstWait;      /* ns */
     ULONGLONG Waited;         /* ns spent in them */
+    ULONG CountedReads;       /* of reader/writer spin locks, while it was a biased resident */
     struct _KI_FRAME *Frame;  /* innermost */
     struct _KI_FRAME *volatile Delivery; /* a catch frame of this thread to which another thread's bug check went */
     /* Of a DPC thread: whose it is (else NULL), and what its end is awaited by. */
@@ -207,6 +208,8 @@ VOID KiLetGoProcessor(KPRCB_THREAD_BLOCK *Block, KIRQL NewIrql);
 VOID KiLoseBias(KPRCB_THREAD_BLOCK *Block);
 /* Somebody owns Pcr and will look at Request again before the processor is free. Full barrier. */
 BOOLEAN KiIsOwned(PKPCR Pcr);
+/* HalProcessBarrier, interrupts masked. */
+VOID KiProcessBarrier(VOID);
 /* The thread that owns Pcr at this moment, or NULL. For reports and interrupts. */
 PKTHREAD KiQueryOwner(PKPCR Pcr);
 /* The OwnerRun with which a resident first becomes biased. */
@@ -523,7 +526,25 @@ static inline VOID KiCheckOwnerLevel(KPRCB_THREAD_BLOCK *Block)
 
 /* --- rwspinlock.c --- */
 /* Releases a lock by its entry in Held. */
-VOID KiDropRwSpinLock(PVOID Held);
+VOID KiDropRwSpinLock(KPRCB_THREAD_BLOCK *Block, PVOID Held);
+
+/* --- readerbias.c --- */
+/* The owner of Pcr holds the lock shared without being counted in its word. */
+static inline BOOLEAN KiIsUncounted(PKPCR Pcr, PEX_SPIN_LOCK SpinLock)
+{
+    return __atomic_load_n(&Pcr->SharedLock, __ATOMIC_ACQUIRE) == (PVOID)(ULONG_PTR)SpinLock;
+}
+
+/* At the start of the machine: what is known of locks. */
+VOID KiForgetBias(VOID);
+/* A biased resident, who holds the lock shared, has had to count itself: biases the lock to readers, if it is time. */
+VOID KiOfferBias(KPRCB_THREAD_BLOCK *Block, PEX_SPIN_LOCK SpinLock);
+/* For a writer that waits: when bias has ended, all readers are counted. */
+VOID KiEndBias(PEX_SPIN_LOCK SpinLock, PKI_SPIN Spin);
+/* For a reader that keeps new ones out: another one is not counted. */
+BOOLEAN KiFindUncounted(KPRCB_THREAD_BLOCK *Block, PEX_SPIN_LOCK SpinLock);
+/* One part in so many of a writer's time may go into that; 0: bias comes back at once. For tests. */
+extern ULONG KiBiasPart;
 
 /* --- queuedlock.c --- */
 /* Waits until a node that is in a queue owns the lock, and hands the lock on. */

@@ -115,6 +115,7 @@ NTSTATUS KiStartMachine(const KPRCB_CONFIG *Config)
     }
     KiReadHangPeriod();
     KiForgetHotLocks();
+    KiForgetBias();
     HalSetForkChild(KiForkChild);
     KiMachine.State = KiStarting;
     KiMachine.Biased = (KiMachine.Flags & KPRCB_NO_MEMBARRIER) == 0 && HalInitializeBarrier();

@@ -107,7 +107,7 @@ static VOID KiFreeToken(PKPCR Pcr)
 }
 
 /* The host's barrier takes a lock: an interrupt that needed it too would wait for its own thread. */
-static VOID KiProcessBarrier(VOID)
+VOID KiProcessBarrier(VOID)
 {
     KiMaskInterrupts(&KprcbThread);
     HalProcessBarrier();

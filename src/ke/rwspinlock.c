@@ -1,16 +1,19 @@
 /*
  * rwspinlock.c - EX_SPIN_LOCK.
  *
- * One word: readers (bits 0-15), writers that wait (16-30), OWNED (31).
+ * One word: readers (bits 0-15), writers that wait (16-29), BIASED (30), OWNED (31).
  *
  *   change                                                     by                                      ordering
  *   + reader                                                   a reader that comes; it holds the lock  acquire
  *                                                              if it found neither waiters nor OWNED
- *   - reader                                                   a reader that leaves, or one that has   release; relaxed
+ *   - reader                                                   a reader that leaves, or one that has   release
  *                                                              come in vain
  *   0 -> OWNED                                                 a writer that finds the lock free       acquire
  *   + waiter                                                   any other writer                        relaxed
- *   waiters, no reader, no OWNED -> one waiter less, OWNED     a writer that waits                     acquire
+ *   waiters, no reader, no OWNED, no BIASED -> one waiter      a writer that waits                     acquire
+ *   less, OWNED
+ *   readers -> readers, BIASED                                 one of the readers (readerbias.c)       relaxed
+ *   - BIASED                                                   a writer that waits (readerbias.c)      release
  *   one reader alone -> OWNED                                  that reader (convert)                   acquire
  *   - OWNED                                                    the owner                               release
  *
@@ -18,23 +21,42 @@
  * OWNED or a waiter is, so a convert fails then anyway, and a writer that waits looks again. Readers count a bit before
  * they know, so that shared acquires that meet never fail each other, as a compare-exchange would.
  *
+ * While BIASED, a biased resident does not count itself: readerbias.c.
+ *
  * Writers are not ordered. Deviation: none in meaning; a waiter serves IPIs while it spins. A writer that waits takes
  * no delivered bug check until it owns: it has announced itself.
  *
- * Tests: tests/ke/test_rwspinlock.c, tests/stress/stress_rwspinlock.c.
+ * Tests: tests/ke/test_rwspinlock.c, tests/ke/test_readerbias.c, tests/stress/stress_rwspinlock.c.
  */
 #include "ki.h"
 
 #include <kprcb/rwspinlock.h>
 
-static inline BOOLEAN KiEnterShared(PEX_SPIN_LOCK SpinLock)
+#define KI_RW_READERS (KPRCB_RW_WAITER - 1)
+
+/* A writer owns the lock or waits for it. */
+static inline BOOLEAN KiHasWriter(LONG Word)
 {
-    return (ULONG)__atomic_fetch_add(SpinLock, KPRCB_RW_READER, __ATOMIC_ACQUIRE) < KPRCB_RW_WAITER;
+    return (Word & ~(KPRCB_RW_BIASED | KI_RW_READERS)) != 0;
 }
 
-static VOID KiLeaveShared(PEX_SPIN_LOCK SpinLock)
+static inline BOOLEAN KiEnterShared(PEX_SPIN_LOCK SpinLock)
+{
+    return !KiHasWriter(__atomic_fetch_add(SpinLock, KPRCB_RW_READER, __ATOMIC_ACQUIRE));
+}
+
+static VOID KiUncountShared(PEX_SPIN_LOCK SpinLock)
 {
     __atomic_fetch_sub(SpinLock, KPRCB_RW_READER, __ATOMIC_RELEASE);
+}
+
+static VOID KiLeaveShared(KPRCB_THREAD_BLOCK *Block, PEX_SPIN_LOCK SpinLock)
+{
+    if (KiIsUncounted(Block->Pcr, SpinLock)) {
+        __atomic_store_n(&Block->Pcr->SharedLock, NULL, __ATOMIC_RELEASE);
+    } else {
+        KiUncountShared(SpinLock);
+    }
 }
 
 static inline BOOLEAN KiEnterExclusive(PEX_SPIN_LOCK SpinLock)
@@ -49,21 +71,39 @@ static VOID KiLeaveExclusive(PEX_SPIN_LOCK SpinLock)
     __atomic_fetch_and(SpinLock, ~KPRCB_RW_OWNED, __ATOMIC_RELEASE);
 }
 
-VOID ExfAwaitSpinLockShared(PEX_SPIN_LOCK SpinLock)
+static VOID KiAwaitShared(KPRCB_THREAD_BLOCK *Block, PEX_SPIN_LOCK SpinLock)
 {
-    KPRCB_THREAD_BLOCK *Block = &KprcbThread;
     KI_SPIN Spin = {.Reason = "a reader/writer spin lock, as a reader", .Object = (const void *)SpinLock};
     ULONGLONG Begin = KiBeginWait(Block);
 
     do {
-        KiLeaveShared(SpinLock);
-        while ((ULONG)__atomic_load_n(SpinLock, __ATOMIC_RELAXED) >= KPRCB_RW_WAITER) {
+        KiUncountShared(SpinLock);
+        while (KiHasWriter(__atomic_load_n(SpinLock, __ATOMIC_RELAXED))) {
             KiSpin(&Spin);
         }
     } while (!KiEnterShared(SpinLock));
     KiEndSpin(&Spin);
     KiEndWait(Block, SpinLock, Begin);
+}
+
+/* All cases; not recorded yet. */
+static VOID KiTakeShared(KPRCB_THREAD_BLOCK *Block, PEX_SPIN_LOCK SpinLock)
+{
+    if (!KiEnterShared(SpinLock)) {
+        KiAwaitShared(Block, SpinLock);
+    }
     KiHoldLock(Block, KPRCB_HELD_SHARED(SpinLock));
+    if (Block->Fast != NULL) {
+        KiOfferBias(Block, SpinLock);
+    }
+}
+
+VOID ExfAwaitSpinLockShared(PEX_SPIN_LOCK SpinLock)
+{
+    KPRCB_THREAD_BLOCK *Block = &KprcbThread;
+
+    __atomic_store_n(&Block->Pcr->SharedLock, NULL, __ATOMIC_RELEASE);
+    KiTakeShared(Block, SpinLock);
 }
 
 VOID ExfAwaitSpinLockExclusive(PEX_SPIN_LOCK SpinLock)
@@ -75,7 +115,10 @@ VOID ExfAwaitSpinLockExclusive(PEX_SPIN_LOCK SpinLock)
     LONG Word = __atomic_add_fetch(SpinLock, KPRCB_RW_WAITER, __ATOMIC_RELAXED);
 
     for (;;) {
-        if ((Word & (KPRCB_RW_OWNED | (KPRCB_RW_WAITER - 1))) != 0) {
+        if ((Word & KPRCB_RW_BIASED) != 0) {
+            KiEndBias(SpinLock, &Spin);
+            Word = __atomic_load_n(SpinLock, __ATOMIC_RELAXED);
+        } else if ((Word & (KPRCB_RW_OWNED | KI_RW_READERS)) != 0) {
             KiSpin(&Spin);
             Word = __atomic_load_n(SpinLock, __ATOMIC_RELAXED);
         } else if (__atomic_compare_exchange_n(SpinLock, &Word, (Word - KPRCB_RW_WAITER) | KPRCB_RW_OWNED, TRUE,
@@ -99,11 +142,7 @@ static VOID KiCheckNotHeld(KPRCB_THREAD_BLOCK *Block, PEX_SPIN_LOCK SpinLock)
 static VOID KiAcquireShared(KPRCB_THREAD_BLOCK *Block, PEX_SPIN_LOCK SpinLock)
 {
     KiCheckNotHeld(Block, SpinLock);
-    if (KiEnterShared(SpinLock)) {
-        KiHoldLock(Block, KPRCB_HELD_SHARED(SpinLock));
-    } else {
-        ExfAwaitSpinLockShared(SpinLock);
-    }
+    KiTakeShared(Block, SpinLock);
 }
 
 static VOID KiAcquireExclusive(KPRCB_THREAD_BLOCK *Block, PEX_SPIN_LOCK SpinLock)
@@ -119,7 +158,7 @@ static VOID KiAcquireExclusive(KPRCB_THREAD_BLOCK *Block, PEX_SPIN_LOCK SpinLock
 static VOID KiReleaseShared(KPRCB_THREAD_BLOCK *Block, PEX_SPIN_LOCK SpinLock)
 {
     if (KiCheckHeld(Block, KPRCB_HELD_SHARED(SpinLock))) {
-        KiLeaveShared(SpinLock);
+        KiLeaveShared(Block, SpinLock);
         KiForgetLock(Block, KPRCB_HELD_SHARED(SpinLock));
     }
 }
@@ -132,12 +171,12 @@ static VOID KiReleaseExclusive(KPRCB_THREAD_BLOCK *Block, PEX_SPIN_LOCK SpinLock
     }
 }
 
-VOID KiDropRwSpinLock(PVOID Held)
+VOID KiDropRwSpinLock(KPRCB_THREAD_BLOCK *Block, PVOID Held)
 {
     PEX_SPIN_LOCK SpinLock = (PEX_SPIN_LOCK)((ULONG_PTR)Held & ~(ULONG_PTR)3);
 
     if (Held == KPRCB_HELD_SHARED(SpinLock)) {
-        KiLeaveShared(SpinLock);
+        KiLeaveShared(Block, SpinLock);
     } else {
         KiLeaveExclusive(SpinLock);
     }
@@ -209,14 +248,40 @@ VOID ExReleaseSpinLockExclusiveFromDpcLevel(PEX_SPIN_LOCK SpinLock)
     KiReleaseExclusive(Block, SpinLock);
 }
 
+/* As a writer that waits, the sole reader keeps new ones out while it makes sure that it is. */
+static BOOLEAN KiConvertBiased(KPRCB_THREAD_BLOCK *Block, PEX_SPIN_LOCK SpinLock)
+{
+    BOOLEAN Counted = !KiIsUncounted(Block->Pcr, SpinLock);
+    LONG Word = KPRCB_RW_BIASED + (Counted ? KPRCB_RW_READER : 0);
+    LONG OneLess = KPRCB_RW_WAITER + (Counted ? KPRCB_RW_READER : 0);
+
+    if (!__atomic_compare_exchange_n(SpinLock, &Word, Word + KPRCB_RW_WAITER, FALSE, __ATOMIC_RELAXED,
+                                     __ATOMIC_RELAXED)) {
+        return FALSE;
+    }
+    if (KiFindUncounted(Block, SpinLock)) {
+        __atomic_fetch_sub(SpinLock, KPRCB_RW_WAITER, __ATOMIC_RELAXED);
+        return FALSE;
+    }
+    /* One more makes BIASED OWNED. */
+    __atomic_fetch_add(SpinLock, KPRCB_RW_BIASED - OneLess, __ATOMIC_ACQUIRE);
+    if (!Counted) {
+        __atomic_store_n(&Block->Pcr->SharedLock, NULL, __ATOMIC_RELEASE);
+    }
+    return TRUE;
+}
+
 LOGICAL ExTryConvertSharedSpinLockExclusive(PEX_SPIN_LOCK SpinLock)
 {
     KPRCB_THREAD_BLOCK *Block = KiEnter();
     LONG Alone = KPRCB_RW_READER;
 
     KiCheckOwnerLevel(Block);
-    if (!KiCheckHeld(Block, KPRCB_HELD_SHARED(SpinLock)) ||
-        !__atomic_compare_exchange_n(SpinLock, &Alone, KPRCB_RW_OWNED, FALSE, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+    if (!KiCheckHeld(Block, KPRCB_HELD_SHARED(SpinLock))) {
+        return FALSE;
+    }
+    if (!__atomic_compare_exchange_n(SpinLock, &Alone, KPRCB_RW_OWNED, FALSE, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED) &&
+        !((Alone & KPRCB_RW_BIASED) != 0 && KiConvertBiased(Block, SpinLock))) {
         return FALSE;
     }
     KiReplaceHeld(Block, KPRCB_HELD_SHARED(SpinLock), KPRCB_HELD_EXCLUSIVE(SpinLock));

@@ -29,6 +29,7 @@ static const PLACE Places[] = {
     PCR(Prcb, Start),
     PCR(HostProcessor, Start),
     PCR(ResidentIrql, Resident),
+    PCR(SharedLock, Resident),
     PCR(Request, Remote),
     PCR(DpcInbox, Inbox),
     PCR(Owner, Taker),

@@ -1,37 +1,7 @@
 /*
  * test_rwspinlock.c - include/kprcb/rwspinlock.h: EX_SPIN_LOCK.
  */
-#include "support/check.h"
-
-#define READER KPRCB_RW_READER
-#define OWNED KPRCB_RW_OWNED
-#define WAITER KPRCB_RW_WAITER
-
-static ULONG MachineFlags;
-static EX_SPIN_LOCK Lock;
-
-static LONG Word(void)
-{
-    return __atomic_load_n(&Lock, __ATOMIC_ACQUIRE);
-}
-
-static int SetUp(void **State)
-{
-    (void)State;
-    Lock = 0;
-    StartMachine(3, MachineFlags);
-    assert_int_equal(KprcbAttachThread(0), STATUS_SUCCESS);
-    return 0;
-}
-
-static int TearDown(void **State)
-{
-    (void)State;
-    assert_int_equal(Word(), 0);
-    assert_int_equal(KeGetCurrentIrql(), PASSIVE_LEVEL);
-    StopMachine();
-    return 0;
-}
+#include "rwspinlocktest.h"
 
 /* --- one thread --- */
 
@@ -40,17 +10,17 @@ static void the_word_tells_who_holds_it(void **State)
     KIRQL OldIrql;
 
     (void)State;
-    OldIrql = ExAcquireSpinLockShared(&Lock);
+    OldIrql = ExAcquireSpinLockShared(&RwLock);
     assert_int_equal(OldIrql, PASSIVE_LEVEL);
     assert_int_equal(KeGetCurrentIrql(), DISPATCH_LEVEL);
     assert_int_equal(Word(), READER);
-    ExReleaseSpinLockShared(&Lock, OldIrql);
+    ExReleaseSpinLockShared(&RwLock, OldIrql);
     assert_int_equal(Word(), 0);
     assert_int_equal(KeGetCurrentIrql(), PASSIVE_LEVEL);
-    OldIrql = ExAcquireSpinLockExclusive(&Lock);
+    OldIrql = ExAcquireSpinLockExclusive(&RwLock);
     assert_int_equal(KeGetCurrentIrql(), DISPATCH_LEVEL);
     assert_int_equal(Word(), OWNED);
-    ExReleaseSpinLockExclusive(&Lock, OldIrql);
+    ExReleaseSpinLockExclusive(&RwLock, OldIrql);
 }
 
 static void every_level_below_comes_back(void **State)
@@ -60,13 +30,13 @@ static void every_level_below_comes_back(void **State)
         KIRQL Before, OldIrql;
 
         KeRaiseIrql(Level, &Before);
-        OldIrql = ExAcquireSpinLockShared(&Lock);
+        OldIrql = ExAcquireSpinLockShared(&RwLock);
         assert_int_equal(OldIrql, Level);
-        ExReleaseSpinLockShared(&Lock, OldIrql);
+        ExReleaseSpinLockShared(&RwLock, OldIrql);
         assert_int_equal(KeGetCurrentIrql(), Level);
-        OldIrql = ExAcquireSpinLockExclusive(&Lock);
+        OldIrql = ExAcquireSpinLockExclusive(&RwLock);
         assert_int_equal(OldIrql, Level);
-        ExReleaseSpinLockExclusive(&Lock, OldIrql);
+        ExReleaseSpinLockExclusive(&RwLock, OldIrql);
         assert_int_equal(KeGetCurrentIrql(), Level);
         KeLowerIrql(Before);
     }
@@ -78,13 +48,13 @@ static void the_dpc_level_forms_leave_the_level(void **State)
 
     (void)State;
     KeRaiseIrql(SYNCH_LEVEL, &OldIrql);
-    ExAcquireSpinLockSharedAtDpcLevel(&Lock);
+    ExAcquireSpinLockSharedAtDpcLevel(&RwLock);
     assert_int_equal(Word(), READER);
     assert_int_equal(KeGetCurrentIrql(), SYNCH_LEVEL);
-    ExReleaseSpinLockSharedFromDpcLevel(&Lock);
-    ExAcquireSpinLockExclusiveAtDpcLevel(&Lock);
+    ExReleaseSpinLockSharedFromDpcLevel(&RwLock);
+    ExAcquireSpinLockExclusiveAtDpcLevel(&RwLock);
     assert_int_equal(Word(), OWNED);
-    ExReleaseSpinLockExclusiveFromDpcLevel(&Lock);
+    ExReleaseSpinLockExclusiveFromDpcLevel(&RwLock);
     assert_int_equal(KeGetCurrentIrql(), SYNCH_LEVEL);
     KeLowerIrql(OldIrql);
 }
@@ -95,70 +65,24 @@ static void two_locks_are_released_in_any_order(void **State)
     KIRQL OldIrql;
 
     (void)State;
-    OldIrql = ExAcquireSpinLockShared(&Lock);
+    OldIrql = ExAcquireSpinLockShared(&RwLock);
     ExAcquireSpinLockExclusiveAtDpcLevel(&Other);
     ExReleaseSpinLockExclusiveFromDpcLevel(&Other);
     ExAcquireSpinLockSharedAtDpcLevel(&Other);
     assert_int_equal(Word(), READER);
     ExReleaseSpinLockSharedFromDpcLevel(&Other);
-    ExReleaseSpinLockShared(&Lock, OldIrql);
+    ExReleaseSpinLockShared(&RwLock, OldIrql);
     KeRaiseIrql(DISPATCH_LEVEL, &OldIrql);
-    ExAcquireSpinLockExclusiveAtDpcLevel(&Lock);
+    ExAcquireSpinLockExclusiveAtDpcLevel(&RwLock);
     ExAcquireSpinLockSharedAtDpcLevel(&Other);
-    ExReleaseSpinLockExclusiveFromDpcLevel(&Lock);
+    ExReleaseSpinLockExclusiveFromDpcLevel(&RwLock);
     assert_int_equal(Other, READER);
     ExReleaseSpinLockSharedFromDpcLevel(&Other);
     assert_int_equal(Other, 0);
     KeLowerIrql(OldIrql);
 }
 
-/* --- others: each step of a helper is asked for and awaited --- */
-
-typedef struct _HELPER {
-    ULONG Processor;
-    BOOLEAN Exclusive;
-    ULONG volatile Held;
-    ULONG volatile Go;
-    pthread_t Thread;
-} HELPER;
-
-static void *HelperThread(void *Context)
-{
-    HELPER *Helper = Context;
-    KIRQL OldIrql;
-
-    Check(KprcbAttachThread(Helper->Processor) == STATUS_SUCCESS);
-    OldIrql = Helper->Exclusive ? ExAcquireSpinLockExclusive(&Lock) : ExAcquireSpinLockShared(&Lock);
-    CountOne(&Helper->Held);
-    AwaitCount(&Helper->Go, 1);
-    if (Helper->Exclusive) {
-        ExReleaseSpinLockExclusive(&Lock, OldIrql);
-    } else {
-        ExReleaseSpinLockShared(&Lock, OldIrql);
-    }
-    Check(KprcbDetachThread() == STATUS_SUCCESS);
-    return NULL;
-}
-
-static void StartHelper(HELPER *Helper, ULONG Processor, BOOLEAN Exclusive)
-{
-    *Helper = (HELPER){.Processor = Processor, .Exclusive = Exclusive};
-    Helper->Thread = StartThread(HelperThread, Helper);
-}
-
-static void EndHelper(HELPER *Helper)
-{
-    CountOne(&Helper->Go);
-    JoinThread(Helper->Thread);
-    assert_int_equal(WrongLine, 0);
-}
-
-static void AwaitWord(LONG Mask, LONG Value)
-{
-    while ((Word() & Mask) != Value) {
-        sched_yield();
-    }
-}
+/* --- others --- */
 
 static void readers_share(void **State)
 {
@@ -166,11 +90,11 @@ static void readers_share(void **State)
     KIRQL OldIrql;
 
     (void)State;
-    OldIrql = ExAcquireSpinLockShared(&Lock);
+    OldIrql = ExAcquireSpinLockShared(&RwLock);
     StartHelper(&Other, 1, FALSE);
     AwaitCount(&Other.Held, 1);
     assert_int_equal(Word(), 2 * READER);
-    ExReleaseSpinLockShared(&Lock, OldIrql);
+    ExReleaseSpinLockShared(&RwLock, OldIrql);
     assert_int_equal(Word(), READER);
     EndHelper(&Other);
 }
@@ -181,7 +105,7 @@ static void pitfall_24_a_waiting_writer_blocks_new_readers(void **State)
     KIRQL OldIrql;
 
     (void)State;
-    OldIrql = ExAcquireSpinLockShared(&Lock);
+    OldIrql = ExAcquireSpinLockShared(&RwLock);
     StartHelper(&Writer, 1, TRUE);
     AwaitWord(WAITER, WAITER);
     StartHelper(&Reader, 2, FALSE);
@@ -190,7 +114,7 @@ static void pitfall_24_a_waiting_writer_blocks_new_readers(void **State)
     }
     assert_int_equal(Reader.Held, 0);
     assert_int_equal(Writer.Held, 0);
-    ExReleaseSpinLockShared(&Lock, OldIrql);
+    ExReleaseSpinLockShared(&RwLock, OldIrql);
     AwaitCount(&Writer.Held, 1);
     assert_int_equal(Reader.Held, 0);
     EndHelper(&Writer);
@@ -203,14 +127,14 @@ static void pitfall_24_the_only_reader_can_convert(void **State)
     KIRQL OldIrql;
 
     (void)State;
-    OldIrql = ExAcquireSpinLockShared(&Lock);
-    assert_true(ExTryConvertSharedSpinLockExclusive(&Lock));
+    OldIrql = ExAcquireSpinLockShared(&RwLock);
+    assert_true(ExTryConvertSharedSpinLockExclusive(&RwLock));
     assert_int_equal(Word(), OWNED);
-    ExReleaseSpinLockExclusive(&Lock, OldIrql);
+    ExReleaseSpinLockExclusive(&RwLock, OldIrql);
     KeRaiseIrql(DISPATCH_LEVEL, &OldIrql);
-    ExAcquireSpinLockSharedAtDpcLevel(&Lock);
-    assert_true(ExTryConvertSharedSpinLockExclusive(&Lock));
-    ExReleaseSpinLockExclusiveFromDpcLevel(&Lock);
+    ExAcquireSpinLockSharedAtDpcLevel(&RwLock);
+    assert_true(ExTryConvertSharedSpinLockExclusive(&RwLock));
+    ExReleaseSpinLockExclusiveFromDpcLevel(&RwLock);
     KeLowerIrql(OldIrql);
 }
 
@@ -220,16 +144,16 @@ static void pitfall_24_no_convert_beside_a_reader_or_before_a_writer(void **Stat
     KIRQL OldIrql;
 
     (void)State;
-    OldIrql = ExAcquireSpinLockShared(&Lock);
+    OldIrql = ExAcquireSpinLockShared(&RwLock);
     StartHelper(&Other, 1, FALSE);
     AwaitCount(&Other.Held, 1);
-    assert_false(ExTryConvertSharedSpinLockExclusive(&Lock));
+    assert_false(ExTryConvertSharedSpinLockExclusive(&RwLock));
     EndHelper(&Other);
     StartHelper(&Other, 1, TRUE);
     AwaitWord(WAITER, WAITER);
-    assert_false(ExTryConvertSharedSpinLockExclusive(&Lock));
+    assert_false(ExTryConvertSharedSpinLockExclusive(&RwLock));
     assert_int_equal(Word(), WAITER + READER);
-    ExReleaseSpinLockShared(&Lock, OldIrql);
+    ExReleaseSpinLockShared(&RwLock, OldIrql);
     AwaitCount(&Other.Held, 1);
     EndHelper(&Other);
 }
@@ -240,61 +164,61 @@ typedef VOID STEP(VOID);
 
 static VOID AcquireTwiceShared(VOID)
 {
-    (VOID) ExAcquireSpinLockShared(&Lock);
-    ExAcquireSpinLockSharedAtDpcLevel(&Lock);
+    (VOID) ExAcquireSpinLockShared(&RwLock);
+    ExAcquireSpinLockSharedAtDpcLevel(&RwLock);
 }
 
 static VOID AcquireSharedThenExclusive(VOID)
 {
-    (VOID) ExAcquireSpinLockShared(&Lock);
-    (VOID) ExAcquireSpinLockExclusive(&Lock);
+    (VOID) ExAcquireSpinLockShared(&RwLock);
+    (VOID) ExAcquireSpinLockExclusive(&RwLock);
 }
 
 static VOID AcquireExclusiveThenShared(VOID)
 {
-    (VOID) ExAcquireSpinLockExclusive(&Lock);
-    (VOID) ExAcquireSpinLockShared(&Lock);
+    (VOID) ExAcquireSpinLockExclusive(&RwLock);
+    (VOID) ExAcquireSpinLockShared(&RwLock);
 }
 
 static VOID AcquireTwiceExclusive(VOID)
 {
-    (VOID) ExAcquireSpinLockExclusive(&Lock);
-    ExAcquireSpinLockExclusiveAtDpcLevel(&Lock);
+    (VOID) ExAcquireSpinLockExclusive(&RwLock);
+    ExAcquireSpinLockExclusiveAtDpcLevel(&RwLock);
 }
 
 static VOID ReleaseSharedOfExclusive(VOID)
 {
-    ExReleaseSpinLockShared(&Lock, ExAcquireSpinLockExclusive(&Lock));
+    ExReleaseSpinLockShared(&RwLock, ExAcquireSpinLockExclusive(&RwLock));
 }
 
 static VOID ReleaseExclusiveOfShared(VOID)
 {
-    ExReleaseSpinLockExclusive(&Lock, ExAcquireSpinLockShared(&Lock));
+    ExReleaseSpinLockExclusive(&RwLock, ExAcquireSpinLockShared(&RwLock));
 }
 
 static VOID ReleaseFree(VOID)
 {
-    ExReleaseSpinLockShared(&Lock, KeRaiseIrqlToDpcLevel());
+    ExReleaseSpinLockShared(&RwLock, KeRaiseIrqlToDpcLevel());
 }
 
 static VOID ReleaseSharedAfterConvert(VOID)
 {
-    KIRQL OldIrql = ExAcquireSpinLockShared(&Lock);
+    KIRQL OldIrql = ExAcquireSpinLockShared(&RwLock);
 
-    if (ExTryConvertSharedSpinLockExclusive(&Lock)) {
-        ExReleaseSpinLockShared(&Lock, OldIrql);
+    if (ExTryConvertSharedSpinLockExclusive(&RwLock)) {
+        ExReleaseSpinLockShared(&RwLock, OldIrql);
     }
 }
 
 static VOID ConvertFree(VOID)
 {
     (VOID) KeRaiseIrqlToDpcLevel();
-    (VOID) ExTryConvertSharedSpinLockExclusive(&Lock);
+    (VOID) ExTryConvertSharedSpinLockExclusive(&RwLock);
 }
 
 static VOID AcquireBelowDispatch(VOID)
 {
-    ExAcquireSpinLockSharedAtDpcLevel(&Lock);
+    ExAcquireSpinLockSharedAtDpcLevel(&RwLock);
 }
 
 static VOID RunStep(PVOID Context)
@@ -326,7 +250,7 @@ static void misuse_is_a_bug_check_on_a_checked_build(void **State)
 
         assert_true(KprcbCatchBugCheck(RunStep, &Step, &BugCheck));
         assert_int_equal(BugCheck.Code, Cases[Index].Code);
-        assert_true(BugCheck.Parameter[0] == (ULONG_PTR)&Lock);
+        assert_true(BugCheck.Parameter[0] == (ULONG_PTR)&RwLock);
         assert_int_equal(Word(), 0);
         assert_int_equal(KeGetCurrentIrql(), PASSIVE_LEVEL);
     }
@@ -351,8 +275,8 @@ static void a_wrong_release_does_nothing_on_a_free_build(void **State)
     StartHelper(&Holder, 1, TRUE);
     AwaitCount(&Holder.Held, 1);
     KeRaiseIrql(DISPATCH_LEVEL, &OldIrql);
-    ExReleaseSpinLockExclusiveFromDpcLevel(&Lock);
-    ExReleaseSpinLockSharedFromDpcLevel(&Lock);
+    ExReleaseSpinLockExclusiveFromDpcLevel(&RwLock);
+    ExReleaseSpinLockSharedFromDpcLevel(&RwLock);
     assert_int_equal(Word(), OWNED);
     KeLowerIrql(OldIrql);
     EndHelper(&Holder);

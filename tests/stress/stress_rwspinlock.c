@@ -6,14 +6,15 @@
  */
 #include <stdio.h>
 
+#include "ki.h"
 #include "support/support.h"
 
 #define THREADS 8
 #define LINES 3
 
-static DECLSPEC_ALIGN(KPRCB_CACHE_LINE) EX_SPIN_LOCK Lock;
+static DECLSPEC_ALIGN(KPRCB_CACHE_LINE) EX_SPIN_LOCK RwLock;
 
-/* Guarded by Lock. */
+/* Guarded by RwLock. */
 static struct {
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) ULONGLONG Value;
 } Guarded[LINES];
@@ -75,24 +76,24 @@ static void OperateShared(BOOLEAN Raised, BOOLEAN Convert, ULONGLONG *Writes)
     BOOLEAN Exclusive;
 
     if (Raised) {
-        ExAcquireSpinLockSharedAtDpcLevel(&Lock);
+        ExAcquireSpinLockSharedAtDpcLevel(&RwLock);
     } else {
-        OldIrql = ExAcquireSpinLockShared(&Lock);
+        OldIrql = ExAcquireSpinLockShared(&RwLock);
     }
     Read();
-    Exclusive = Convert && ExTryConvertSharedSpinLockExclusive(&Lock);
+    Exclusive = Convert && ExTryConvertSharedSpinLockExclusive(&RwLock);
     if (Exclusive) {
         Write();
         *Writes += 1;
     }
     if (Raised && Exclusive) {
-        ExReleaseSpinLockExclusiveFromDpcLevel(&Lock);
+        ExReleaseSpinLockExclusiveFromDpcLevel(&RwLock);
     } else if (Raised) {
-        ExReleaseSpinLockSharedFromDpcLevel(&Lock);
+        ExReleaseSpinLockSharedFromDpcLevel(&RwLock);
     } else if (Exclusive) {
-        ExReleaseSpinLockExclusive(&Lock, OldIrql);
+        ExReleaseSpinLockExclusive(&RwLock, OldIrql);
     } else {
-        ExReleaseSpinLockShared(&Lock, OldIrql);
+        ExReleaseSpinLockShared(&RwLock, OldIrql);
     }
 }
 
@@ -101,13 +102,13 @@ static void OperateExclusive(BOOLEAN Raised)
     KIRQL OldIrql;
 
     if (Raised) {
-        ExAcquireSpinLockExclusiveAtDpcLevel(&Lock);
+        ExAcquireSpinLockExclusiveAtDpcLevel(&RwLock);
         Write();
-        ExReleaseSpinLockExclusiveFromDpcLevel(&Lock);
+        ExReleaseSpinLockExclusiveFromDpcLevel(&RwLock);
     } else {
-        OldIrql = ExAcquireSpinLockExclusive(&Lock);
+        OldIrql = ExAcquireSpinLockExclusive(&RwLock);
         Write();
-        ExReleaseSpinLockExclusive(&Lock, OldIrql);
+        ExReleaseSpinLockExclusive(&RwLock, OldIrql);
     }
 }
 
@@ -166,7 +167,7 @@ static void Stress(ULONG Processors, ULONG Threads, BOOLEAN Residents, ULONG Wri
     for (ULONG Index = 0; Index < Threads; Index += 1) {
         JoinThread(Workers[Index].Thread);
     }
-    assert_int_equal(Lock, 0);
+    assert_int_equal(RwLock & ~KPRCB_RW_BIASED, 0);
     assert_true(Guarded[0].Value == Written);
     print_message("%llu writes, %llu of them by convert\n", (unsigned long long)Written, (unsigned long long)Converted);
     StopMachine();
@@ -207,7 +208,10 @@ int main(void)
     int Failed;
 
     MachineFlags = 0;
-    Failed = cmocka_run_group_tests_name("checked, membarrier", Tests, NULL, NULL);
+    KiBiasPart = 0;
+    Failed = cmocka_run_group_tests_name("biased to readers whenever one counts", Tests, NULL, NULL);
+    KiBiasPart = 16;
+    Failed += cmocka_run_group_tests_name("checked, membarrier", Tests, NULL, NULL);
     MachineFlags = KPRCB_FREE_BUILD | KPRCB_NO_MEMBARRIER;
     return Failed + cmocka_run_group_tests_name("free, exchange", Tests, NULL, NULL);
 }
