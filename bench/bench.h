@@ -46,6 +46,7 @@ static inline bool BenchScales(const BENCH_ROW *Row)
 extern const BENCH_ROW BenchIrqlRows[];
 extern const BENCH_ROW BenchSpinLockRows[];
 extern const BENCH_ROW BenchRwSpinLockRows[];
+extern const BENCH_ROW BenchListRows[];
 extern const BENCH_ROW BenchDpcRows[];
 extern const BENCH_ROW BenchDpcThreadRows[];
 extern const BENCH_ROW BenchIpiRows[];

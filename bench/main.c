@@ -27,8 +27,17 @@
 
 BENCH_OPTIONS BenchOptions = {.Seconds = 1};
 
-static const BENCH_ROW *const Tables[] = {BenchIrqlRows,      BenchSpinLockRows, BenchRwSpinLockRows, BenchDpcRows,
-                                          BenchDpcThreadRows, BenchIpiRows,      BenchMachineRows,    BenchCpuidRows};
+static const BENCH_ROW *const Tables[] = {
+    BenchIrqlRows,
+    BenchSpinLockRows,
+    BenchRwSpinLockRows,
+    BenchListRows,
+    BenchDpcRows,
+    BenchDpcThreadRows,
+    BenchIpiRows,
+    BenchMachineRows,
+    BenchCpuidRows,
+};
 
 static struct {
     const char *Filter;

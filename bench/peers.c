@@ -97,6 +97,68 @@ double LockRaceSample(void *Context, double Seconds)
     return PoolSample(Race->Pool, Race->Work, Seconds);
 }
 
+typedef struct _LINKS {
+    struct _LINKS *Next, *Previous;
+} LINKS;
+
+static LINKS ListHead LINE = {&ListHead, &ListHead};
+static LINKS ListEntry LINE;
+
+/* Out of line, as the library's routines are. */
+static __attribute__((noinline)) void ListInsert(LINKS *Head, LINKS *Entry)
+{
+    LINKS *Last = Head->Previous;
+
+    Entry->Next = Head;
+    Entry->Previous = Last;
+    Last->Next = Entry;
+    Head->Previous = Entry;
+}
+
+static __attribute__((noinline)) LINKS *ListRemove(LINKS *Head)
+{
+    LINKS *First = Head->Next;
+
+    if (First == Head) {
+        return NULL;
+    }
+    Head->Next = First->Next;
+    First->Next->Previous = Head;
+    return First;
+}
+
+static inline void MutexListPair(void *Context)
+{
+    (void)Context;
+    pthread_mutex_lock(&Mutex);
+    ListInsert(&ListHead, &ListEntry);
+    pthread_mutex_unlock(&Mutex);
+    pthread_mutex_lock(&Mutex);
+    (void)ListRemove(&ListHead);
+    pthread_mutex_unlock(&Mutex);
+}
+
+static inline void SpinListPair(void *Context)
+{
+    (void)Context;
+    pthread_spin_lock(&Spin);
+    ListInsert(&ListHead, &ListEntry);
+    pthread_spin_unlock(&Spin);
+    pthread_spin_lock(&Spin);
+    (void)ListRemove(&ListHead);
+    pthread_spin_unlock(&Spin);
+}
+
+double PeerMutexListSample(void *Context, double Seconds)
+{
+    return BenchLoop(MutexListPair, Context, Seconds, 4096);
+}
+
+double PeerPthreadSpinListSample(void *Context, double Seconds)
+{
+    return BenchLoop(SpinListPair, Context, Seconds, 4096);
+}
+
 void PeerMutexWork(POOL_WORKER *Worker)
 {
     LOCK_WORK_LOOP(Worker, pthread_mutex_lock(&Mutex), LockCount(&Counter), pthread_mutex_unlock(&Mutex));

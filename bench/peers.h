@@ -22,6 +22,9 @@ double PeerPthreadSpinSample(void *Context, double Seconds); /* pthread_spin_loc
 
 double PeerPthreadReadSample(void *Context, double Seconds);  /* pthread_rwlock_rdlock + unlock */
 double PeerPthreadWriteSample(void *Context, double Seconds); /* pthread_rwlock_wrlock + unlock */
+/* An entry to the tail of a doubly linked list and one from its head, each under the lock. */
+double PeerMutexListSample(void *Context, double Seconds);
+double PeerPthreadSpinListSample(void *Context, double Seconds);
 #ifdef KPRCB_HAVE_CK
 double PeerCkReadSample(void *Context, double Seconds);  /* ck_rwlock_read_lock + unlock */
 double PeerCkWriteSample(void *Context, double Seconds); /* ck_rwlock_write_lock + unlock */

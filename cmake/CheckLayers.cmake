@@ -8,7 +8,8 @@ cmake_minimum_required(VERSION 3.25)
 set(below_rtl "")
 set(below_hal "")
 set(below_ke hal.h rtl.h)
-set(below_kd hal.h rtl.h ki.h)
+set(below_ex hal.h rtl.h ki.h)
+set(below_kd hal.h rtl.h ki.h exp.h)
 # Layers that may include the host's headers.
 set(host hal kd)
 set(standard stddef.h stdint.h stdarg.h stdbool.h stdalign.h stdnoreturn.h stdatomic.h limits.h float.h inttypes.h
@@ -54,7 +55,7 @@ function(check layer file)
     set(failures ${failures} PARENT_SCOPE)
 endfunction()
 
-foreach(layer IN ITEMS rtl hal ke kd public nt)
+foreach(layer IN ITEMS rtl hal ke ex kd public nt)
     if(layer STREQUAL "public")
         set(pattern ${SOURCE}/include/kprcb/*.h)
     elseif(layer STREQUAL "nt")

@@ -5,6 +5,7 @@
 #include <kprcb/base.h>
 #include <kprcb/bugcheck.h>
 #include <kprcb/dpc.h>
+#include <kprcb/interlockedlist.h>
 #include <kprcb/ipi.h>
 #include <kprcb/irql.h>
 #include <kprcb/machine.h>

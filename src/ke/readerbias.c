@@ -20,7 +20,8 @@
  * another writer that takes the lock has what the readers did behind it.
  *
  * A resident reads at most one lock so, the first that it holds. If an interrupt reads the same lock, the two leave by
- * SharedLock and by the count in either order.
+ * SharedLock and by the count in either order. A processor that is added to the machine meanwhile counts as one that was
+ * there: whoever reads there without having seen the waiter is behind the membarrier, and so is ProcessorCount.
  *
  * To end a bias costs a membarrier and a look at each processor. The lock then stays unbiased for a multiple of the time
  * that took, longer each time if the bias did not last, so a writer loses a small part of its time.
@@ -106,7 +107,7 @@ VOID KiEndBias(PEX_SPIN_LOCK SpinLock, PKI_SPIN Spin)
     ULONGLONG Begin = HalMonotonicTime();
 
     KiFenceReaders();
-    for (ULONG Index = 0; Index < KiMachine.ProcessorCount; Index += 1) {
+    for (ULONG Index = 0; Index < KiProcessorCount(); Index += 1) {
         while (KiIsUncounted(KiProcessor(Index), SpinLock)) {
             KiSpin(Spin);
         }
@@ -118,7 +119,7 @@ VOID KiEndBias(PEX_SPIN_LOCK SpinLock, PKI_SPIN Spin)
 BOOLEAN KiFindUncounted(KPRCB_THREAD_BLOCK *Block, PEX_SPIN_LOCK SpinLock)
 {
     KiFenceReaders();
-    for (ULONG Index = 0; Index < KiMachine.ProcessorCount; Index += 1) {
+    for (ULONG Index = 0; Index < KiProcessorCount(); Index += 1) {
         if (KiProcessor(Index) != Block->Pcr && KiIsUncounted(KiProcessor(Index), SpinLock)) {
             return TRUE;
         }

@@ -184,6 +184,22 @@ static void EntryRemovedTwice(void **State)
     CheckRing(&Ring.Head, 0, 1);
 }
 
+static void InterlockedListsAreHere(void **State)
+{
+    LIST_ENTRY Head, Entry;
+    SINGLE_LIST_ENTRY SingleHead = {NULL}, Single;
+    KSPIN_LOCK Lock;
+
+    (void)State;
+    KeInitializeSpinLock(&Lock);
+    InitializeListHead(&Head);
+    assert_null(ExInterlockedInsertTailList(&Head, &Entry, &Lock));
+    assert_ptr_equal(ExInterlockedRemoveHeadList(&Head, &Lock), &Entry);
+    assert_true(IsListEmpty(&Head));
+    assert_null(ExInterlockedPushEntryList(&SingleHead, &Single, &Lock));
+    assert_ptr_equal(ExInterlockedPopEntryList(&SingleHead, &Lock), &Single);
+}
+
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
@@ -194,6 +210,7 @@ int main(void)
         cmocka_unit_test(CorruptFlinkOfTheLast),
         cmocka_unit_test(CorruptBlinkOfTheFirst),
         cmocka_unit_test(EntryRemovedTwice),
+        cmocka_unit_test(InterlockedListsAreHere),
     };
 
     return cmocka_run_group_tests(Tests, NULL, NULL);
