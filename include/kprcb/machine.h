@@ -19,22 +19,24 @@ extern "C" {
 #endif
 
 /* KPRCB_CONFIG.Flags */
-#define KPRCB_NO_PINNING 0x00000001 /* leave the placement of threads to the host */
-#define KPRCB_FREE_BUILD 0x00000004 /* BuildType without PRCB_BUILD_DEBUG: misuse does what a free build of NT does */
-#define KPRCB_NO_SIGNALS 0x00000010 /* an owner that does not poll is not interrupted */
+#define KPRCB_NO_PINNING 0x00000001   /* leave the placement of threads to the host */
+#define KPRCB_FREE_BUILD 0x00000004   /* BuildType without PRCB_BUILD_DEBUG: misuse does what a free build of NT does */
+#define KPRCB_UNIPROCESSOR 0x00000008 /* one processor, PRCB_BUILD_UNIPROCESSOR: spin locks only raise IRQL */
+#define KPRCB_NO_SIGNALS 0x00000010   /* an owner that does not poll is not interrupted */
 #define KPRCB_NO_MEMBARRIER 0x00000020 /* residents order their stores by exchange, as on hosts without membarrier */
 #define KPRCB_NO_THREADED_DPCS 0x00000040 /* threaded DPCs run as ordinary ones until KprcbSetThreadedDpcs */
 
 #define KPRCB_VALID_FLAGS                                                                                              \
-    (KPRCB_NO_PINNING | KPRCB_FREE_BUILD | KPRCB_NO_SIGNALS | KPRCB_NO_MEMBARRIER | KPRCB_NO_THREADED_DPCS)
+    (KPRCB_NO_PINNING | KPRCB_FREE_BUILD | KPRCB_UNIPROCESSOR | KPRCB_NO_SIGNALS | KPRCB_NO_MEMBARRIER |               \
+     KPRCB_NO_THREADED_DPCS)
 
 typedef struct _KPRCB_CONFIG {
     ULONG Size;           /* sizeof(KPRCB_CONFIG), of this library or an older or newer one */
-    ULONG ProcessorCount; /* 0: one for each host CPU that the process may use */
+    ULONG ProcessorCount; /* 0: one for each host CPU that the process may use, or 1 if KPRCB_UNIPROCESSOR */
     ULONG GroupSize;      /* processors a group, 1 to KPRCB_GROUP_SIZE; 0: KPRCB_GROUP_SIZE */
     ULONG Flags;
     ULONG TimeIncrement; /* clock tick in 100 ns units, 1,000 to 10,000,000; 0: 10,000 (1 ms) */
-    const char *Version; /* what the machine behaves like, as "5.2-late"; `kprcb cpuid --list` names them; NULL: the newest */
+    const char *Version; /* what the machine behaves like, as "5.2-late"; `kprcb cpuid --list` has all; NULL: the newest */
     ULONG MaximumProcessorCount; /* how many there may become by KprcbAddProcessor; 0: ProcessorCount */
     /* ms of CPU time; 0: as the version has it; KPRCB_NO_DPC_TIMEOUT: no limit. Exceeded: DPC_WATCHDOG_VIOLATION */
     ULONG DpcTimeout;        /* that one DPC may use */

@@ -7,6 +7,10 @@
  * Checked builds bug check SPIN_LOCK_ALREADY_OWNED (0x0F) when the owner acquires again and SPIN_LOCK_NOT_OWNED
  * (0x10) when someone else, or nobody, releases; the first parameter is the lock. Free builds do what the words say:
  * a second acquire spins until the hang report, a wrong release frees the lock.
+ *
+ * On a machine of KPRCB_UNIPROCESSOR whoever is at DISPATCH_LEVEL is alone there. Spin locks of all kinds, those of
+ * queuedlock.h and rwspinlock.h included, raise IRQL and are recorded as held; their words are neither read nor written.
+ * The bug checks are the same. A free build then lets a second acquire pass.
  */
 #ifndef KPRCB_SPINLOCK_H
 #define KPRCB_SPINLOCK_H

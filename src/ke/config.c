@@ -20,6 +20,7 @@ static const struct {
 } KiFlagNames[] = {
     {"NO_PINNING", KPRCB_NO_PINNING},
     {"FREE_BUILD", KPRCB_FREE_BUILD},
+    {"UNIPROCESSOR", KPRCB_UNIPROCESSOR},
     {"NO_SIGNALS", KPRCB_NO_SIGNALS},
     {"NO_MEMBARRIER", KPRCB_NO_MEMBARRIER},
     {"NO_THREADED_DPCS", KPRCB_NO_THREADED_DPCS},
@@ -136,12 +137,18 @@ static BOOLEAN KiCopyConfig(const KPRCB_CONFIG *Config, KPRCB_CONFIG *Copy)
 /* Config.ProcessorCount and what depends on it. */
 static BOOLEAN KiReadCounts(const KPRCB_CONFIG *Config, KI_MACHINE *Machine)
 {
-    Machine->ProcessorCount = Config->ProcessorCount != 0 ? Config->ProcessorCount : Machine->HostProcessors;
+    ULONG Default = (Config->Flags & KPRCB_UNIPROCESSOR) != 0 ? 1 : Machine->HostProcessors;
+
+    Machine->ProcessorCount = Config->ProcessorCount != 0 ? Config->ProcessorCount : Default;
     Machine->MaximumProcessors =
         Config->MaximumProcessorCount != 0 ? Config->MaximumProcessorCount : Machine->ProcessorCount;
     Machine->GroupSize = Config->GroupSize != 0 ? Config->GroupSize : KPRCB_GROUP_SIZE;
     Machine->MaximumGroups = (Machine->MaximumProcessors + Machine->GroupSize - 1) / Machine->GroupSize;
     Machine->Crowded = Machine->ProcessorCount > Machine->HostProcessors;
+    Machine->Uniprocessor = (Config->Flags & KPRCB_UNIPROCESSOR) != 0;
+    if (Machine->Uniprocessor && Machine->MaximumProcessors > 1) {
+        return FALSE;
+    }
     return Machine->MaximumProcessors >= Machine->ProcessorCount && Machine->MaximumGroups <= KPRCB_MAXIMUM_GROUPS;
 }
 

@@ -41,6 +41,9 @@ static VOID KiPrintHeldLocks(PKTHREAD Thread)
     for (ULONG Index = 0; Index < Count && Index < KPRCB_HELD_LOCKS; Index += 1) {
         ULONG_PTR Held = (ULONG_PTR)__atomic_load_n(&Block->Held[Index], __ATOMIC_RELAXED);
 
+        if ((PVOID)Held == KI_NO_LOCK) {
+            continue;
+        }
         if ((Held & 3) == 0) {
             HalPrint("    holds spin lock %p\n", (void *)Held);
         } else if ((Held & 3) != 1) {
@@ -61,7 +64,7 @@ static VOID KiPrintThreads(VOID)
         KPRCB_THREAD_BLOCK *Block = Thread->Block;
 
         if (__atomic_load_n(&Thread->Kind, __ATOMIC_RELAXED) == KiMachineThread && Reason == NULL &&
-            (Block == NULL || __atomic_load_n(&Block->HeldCount, __ATOMIC_RELAXED) == 0)) {
+            (Block == NULL || __atomic_load_n(&Block->HeldCount, __ATOMIC_RELAXED) <= KiMachine.Uniprocessor)) {
             continue;
         }
         HalPrint("  thread %p (host id %d)%s%s\n", (void *)Thread,

@@ -106,7 +106,9 @@ VOID KiReleaseHeldLocks(KPRCB_THREAD_BLOCK *Block, ULONG Keep, ULONG KeepSurplus
         __atomic_store_n(&Block->HeldCount, (UCHAR)(Block->HeldCount - 1), __ATOMIC_RELAXED);
         if ((Held & 3) == 0) {
             HalPrint("kprcb: the unwound thread held spin lock %p; released\n", (void *)Held);
-            __atomic_store_n((PKSPIN_LOCK)Held, 0, __ATOMIC_RELEASE);
+            if (!KiMachine.Uniprocessor) {
+                __atomic_store_n((PKSPIN_LOCK)Held, 0, __ATOMIC_RELEASE);
+            }
         } else if ((Held & 3) != 1) {
             HalPrint("kprcb: the unwound thread held reader/writer spin lock %p; released\n",
                      (void *)(Held & ~(ULONG_PTR)3));

@@ -42,6 +42,7 @@ typedef struct _KI_MACHINE {
     ULONG DpcWatchdogPeriod; /* the same */
     ULONG HostProcessors;
     BOOLEAN Checked;
+    BOOLEAN Uniprocessor;     /* spin locks are recorded and not touched */
     BOOLEAN Biased;           /* residents order by membarrier; otherwise by exchange */
     BOOLEAN volatile Crowded; /* processors outnumber host CPUs; read it by KiIsCrowded */
     BOOLEAN Signals;          /* owners that do not poll may be interrupted */
@@ -474,6 +475,12 @@ static inline VOID KiCountApcBypass(PKPRCB Prcb)
 /* --- heldlock.c: the locks that a thread owns --- */
 VOID KiReleaseHeldLocks(KPRCB_THREAD_BLOCK *Block, ULONG Keep, ULONG KeepSurplus);
 BOOLEAN KiIsLockHeld(KPRCB_THREAD_BLOCK *Block, PVOID Lock);
+
+/*
+ * On a uniprocessor machine the first entry of each thread: the locks' inline halves, which touch the lock, find that it
+ * is not their lock, or that one is held already.
+ */
+#define KI_NO_LOCK ((PVOID)(ULONG_PTR)4)
 
 /* The entry Lock is among those of the thread. */
 BOOLEAN KiIsRecorded(KPRCB_THREAD_BLOCK *Block, PVOID Lock);

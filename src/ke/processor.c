@@ -29,7 +29,8 @@ static VOID KiInitializeProcessor(ULONG Index)
     Pcr->Request = KPCR_REQUEST_REVOKED;
     Prcb->MinorVersion = PRCB_MINOR_VERSION;
     Prcb->MajorVersion = PRCB_MAJOR_VERSION;
-    Prcb->BuildType = KiMachine.Checked ? PRCB_BUILD_DEBUG : 0;
+    Prcb->BuildType =
+        (KiMachine.Checked ? PRCB_BUILD_DEBUG : 0) | (KiMachine.Uniprocessor ? PRCB_BUILD_UNIPROCESSOR : 0);
     Prcb->Number = Index;
     Prcb->Group = (USHORT)(Index / KiMachine.GroupSize);
     Prcb->GroupIndex = (UCHAR)(Index % KiMachine.GroupSize);

@@ -11,6 +11,8 @@
  * Arrival is the exchange: who came first there owns first. A released node with a successor that has exchanged but
  * not linked yet waits for the link.
  *
+ * On a uniprocessor machine there is no queue: a node owns at once, and the lock's word is left alone.
+ *
  * Since only the owner of a processor spins, at most one thread a processor does; so a queue stays short however many
  * threads want the lock. Threads that fight for it where they outnumber processors or CPUs take turns below
  * DISPATCH_LEVEL (contention.c).
@@ -75,6 +77,9 @@ static inline VOID KiEnqueue(PKSPIN_LOCK SpinLock, PKSPIN_LOCK_QUEUE Node)
 
     Node->Next = NULL;
     __atomic_store_n(&Node->Lock, KiFlagLock(SpinLock, LOCK_QUEUE_OWNER), __ATOMIC_RELAXED);
+    if (__builtin_expect(KiMachine.Uniprocessor, 0)) {
+        return;
+    }
     Before = (PKSPIN_LOCK_QUEUE)__atomic_exchange_n(SpinLock, (KSPIN_LOCK)Node, __ATOMIC_ACQ_REL);
     if (__builtin_expect(Before != NULL, 0)) {
         KprcbJoinSpinLockQueue(SpinLock, Node, Before);
@@ -109,6 +114,9 @@ static inline VOID KiDequeue(PKSPIN_LOCK SpinLock, PKSPIN_LOCK_QUEUE Node)
     PKSPIN_LOCK_QUEUE Next = __atomic_load_n(&Node->Next, __ATOMIC_ACQUIRE);
 
     __atomic_store_n(&Node->Lock, SpinLock, __ATOMIC_RELAXED);
+    if (__builtin_expect(KiMachine.Uniprocessor, 0)) {
+        return;
+    }
     if (Next == NULL) {
         KSPIN_LOCK Last = (KSPIN_LOCK)Node;
 
@@ -234,7 +242,8 @@ LOGICAL KeTryToAcquireQueuedSpinLock(KSPIN_LOCK_QUEUE_NUMBER Number, PKIRQL OldI
     /* A node that owns or waits is in use by the caller itself: the lock is busy. */
     if (((ULONG_PTR)__atomic_load_n(&Node->Lock, __ATOMIC_RELAXED) & KI_QUEUE_FLAGS) == 0) {
         Node->Next = NULL;
-        if (__atomic_compare_exchange_n(SpinLock, &Free, (KSPIN_LOCK)Node, FALSE, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+        if (KiMachine.Uniprocessor ||
+            __atomic_compare_exchange_n(SpinLock, &Free, (KSPIN_LOCK)Node, FALSE, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
             Node->Lock = KiFlagLock(SpinLock, LOCK_QUEUE_OWNER);
             KiHoldLock(Block, KiHeldNode(Node));
             *OldIrql = Irql;

@@ -23,6 +23,8 @@
  *
  * While BIASED, a biased resident does not count itself: readerbias.c.
  *
+ * On a uniprocessor machine the word is left alone: what a thread records as held is all there is.
+ *
  * Writers are not ordered. Deviation: none in meaning; a waiter serves IPIs while it spins. A writer that waits takes
  * no delivered bug check until it owns: it has announced itself.
  *
@@ -42,7 +44,7 @@ static inline BOOLEAN KiHasWriter(LONG Word)
 
 static inline BOOLEAN KiEnterShared(PEX_SPIN_LOCK SpinLock)
 {
-    return !KiHasWriter(__atomic_fetch_add(SpinLock, KPRCB_RW_READER, __ATOMIC_ACQUIRE));
+    return KiMachine.Uniprocessor || !KiHasWriter(__atomic_fetch_add(SpinLock, KPRCB_RW_READER, __ATOMIC_ACQUIRE));
 }
 
 static VOID KiUncountShared(PEX_SPIN_LOCK SpinLock)
@@ -52,6 +54,9 @@ static VOID KiUncountShared(PEX_SPIN_LOCK SpinLock)
 
 static VOID KiLeaveShared(KPRCB_THREAD_BLOCK *Block, PEX_SPIN_LOCK SpinLock)
 {
+    if (KiMachine.Uniprocessor) {
+        return;
+    }
     if (KiIsUncounted(Block->Pcr, SpinLock)) {
         __atomic_store_n(&Block->Pcr->SharedLock, NULL, __ATOMIC_RELEASE);
     } else {
@@ -63,12 +68,15 @@ static inline BOOLEAN KiEnterExclusive(PEX_SPIN_LOCK SpinLock)
 {
     LONG Free = 0;
 
-    return __atomic_compare_exchange_n(SpinLock, &Free, KPRCB_RW_OWNED, FALSE, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+    return KiMachine.Uniprocessor ||
+           __atomic_compare_exchange_n(SpinLock, &Free, KPRCB_RW_OWNED, FALSE, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
 }
 
 static VOID KiLeaveExclusive(PEX_SPIN_LOCK SpinLock)
 {
-    __atomic_fetch_and(SpinLock, ~KPRCB_RW_OWNED, __ATOMIC_RELEASE);
+    if (!KiMachine.Uniprocessor) {
+        __atomic_fetch_and(SpinLock, ~KPRCB_RW_OWNED, __ATOMIC_RELEASE);
+    }
 }
 
 static VOID KiAwaitShared(KPRCB_THREAD_BLOCK *Block, PEX_SPIN_LOCK SpinLock)
@@ -93,7 +101,7 @@ static VOID KiTakeShared(KPRCB_THREAD_BLOCK *Block, PEX_SPIN_LOCK SpinLock)
         KiAwaitShared(Block, SpinLock);
     }
     KiHoldLock(Block, KPRCB_HELD_SHARED(SpinLock));
-    if (Block->Fast != NULL) {
+    if (Block->Fast != NULL && !KiMachine.Uniprocessor) {
         KiOfferBias(Block, SpinLock);
     }
 }
@@ -280,7 +288,8 @@ LOGICAL ExTryConvertSharedSpinLockExclusive(PEX_SPIN_LOCK SpinLock)
     if (!KiCheckHeld(Block, KPRCB_HELD_SHARED(SpinLock))) {
         return FALSE;
     }
-    if (!__atomic_compare_exchange_n(SpinLock, &Alone, KPRCB_RW_OWNED, FALSE, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED) &&
+    if (!KiMachine.Uniprocessor &&
+        !__atomic_compare_exchange_n(SpinLock, &Alone, KPRCB_RW_OWNED, FALSE, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED) &&
         !((Alone & KPRCB_RW_BIASED) != 0 && KiConvertBiased(Block, SpinLock))) {
         return FALSE;
     }

@@ -8,6 +8,8 @@
  *   0 -> held by whoever acquires, compare-exchange (acquire)   those who spin (relaxed), KeTestSpinLock
  *   held -> 0 by the owner, store (release)
  *
+ * On a uniprocessor machine it is left alone: what a thread records as held is all there is.
+ *
  * Waiters are not ordered. Deviation: none in meaning; a waiter serves IPIs while it spins.
  *
  * Tests: tests/ke/test_spinlock.c, tests/stress/stress_spinlock.c.
@@ -21,15 +23,20 @@ static inline BOOLEAN KiTrySpinLock(PKSPIN_LOCK SpinLock, KSPIN_LOCK Value)
     return __atomic_compare_exchange_n(SpinLock, &Free, Value, FALSE, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
 }
 
+static inline VOID KiCheckNotOwned(KPRCB_THREAD_BLOCK *Block, PKSPIN_LOCK SpinLock)
+{
+    if (Block->Checked && KiIsLockHeld(Block, SpinLock)) {
+        KeBugCheckEx(SPIN_LOCK_ALREADY_OWNED, (ULONG_PTR)SpinLock, 0, 0, 0);
+    }
+}
+
 VOID KfAwaitSpinLock(PKSPIN_LOCK SpinLock)
 {
     KPRCB_THREAD_BLOCK *Block = &KprcbThread;
     KI_SPIN Spin = {.Reason = "a spin lock", .Object = SpinLock};
     ULONGLONG Begin;
 
-    if (Block->Checked && KiIsLockHeld(Block, SpinLock)) {
-        KeBugCheckEx(SPIN_LOCK_ALREADY_OWNED, (ULONG_PTR)SpinLock, 0, 0, 0);
-    }
+    KiCheckNotOwned(Block, SpinLock);
     Begin = KiBeginWait(Block);
     do {
         while (__atomic_load_n(SpinLock, __ATOMIC_RELAXED) != 0) {
@@ -43,7 +50,10 @@ VOID KfAwaitSpinLock(PKSPIN_LOCK SpinLock)
 
 static inline VOID KiAcquireSpinLock(KPRCB_THREAD_BLOCK *Block, PKSPIN_LOCK SpinLock)
 {
-    if (__builtin_expect(KiTrySpinLock(SpinLock, Block->SpinLockValue), 1)) {
+    if (__builtin_expect(KiMachine.Uniprocessor, 0)) {
+        KiCheckNotOwned(Block, SpinLock);
+        KiHoldLock(Block, SpinLock);
+    } else if (__builtin_expect(KiTrySpinLock(SpinLock, Block->SpinLockValue), 1)) {
         KiHoldLock(Block, SpinLock);
     } else {
         KfAwaitSpinLock(SpinLock);
@@ -52,6 +62,12 @@ static inline VOID KiAcquireSpinLock(KPRCB_THREAD_BLOCK *Block, PKSPIN_LOCK Spin
 
 static inline VOID KiReleaseSpinLock(KPRCB_THREAD_BLOCK *Block, PKSPIN_LOCK SpinLock)
 {
+    if (__builtin_expect(KiMachine.Uniprocessor, 0)) {
+        if (KiCheckHeld(Block, SpinLock)) {
+            KiForgetLock(Block, SpinLock);
+        }
+        return;
+    }
     if (__builtin_expect(__atomic_load_n(SpinLock, __ATOMIC_RELAXED) != Block->SpinLockValue && Block->Checked, 0)) {
         KeBugCheckEx(SPIN_LOCK_NOT_OWNED, (ULONG_PTR)SpinLock, 0, 0, 0);
     }
@@ -107,7 +123,9 @@ BOOLEAN KeTryToAcquireSpinLockAtDpcLevel(PKSPIN_LOCK SpinLock)
     KPRCB_THREAD_BLOCK *Block = KiEnter();
 
     KiCheckOwnerLevel(Block);
-    if (__atomic_load_n(SpinLock, __ATOMIC_RELAXED) != 0 || !KiTrySpinLock(SpinLock, Block->SpinLockValue)) {
+    if (KiMachine.Uniprocessor
+            ? KiIsLockHeld(Block, SpinLock)
+            : __atomic_load_n(SpinLock, __ATOMIC_RELAXED) != 0 || !KiTrySpinLock(SpinLock, Block->SpinLockValue)) {
         KiPoll(Block);
         return FALSE;
     }

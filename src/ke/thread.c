@@ -94,6 +94,8 @@ VOID KiAdoptThread(PKTHREAD Thread, PKPCR Home)
         .Pcr = Home,
         .SpinLockValue = KiMachine.Checked ? (KSPIN_LOCK)Thread | 1 : 1,
         .Checked = KiMachine.Checked,
+        .HeldCount = KiMachine.Uniprocessor,
+        .Held = {KiMachine.Uniprocessor ? KI_NO_LOCK : NULL},
     };
     __atomic_store_n(&Thread->HostId, HalCurrentThreadId(), __ATOMIC_RELAXED);
     Thread->UserAffinity.Group = Home->PrcbData.Group;
