@@ -36,7 +36,7 @@ typedef struct _KPRCB_CONFIG {
     ULONG GroupSize;      /* processors a group, 1 to KPRCB_GROUP_SIZE; 0: KPRCB_GROUP_SIZE */
     ULONG Flags;
     ULONG TimeIncrement; /* clock tick in 100 ns units, 1,000 to 10,000,000; 0: 10,000 (1 ms) */
-    const char *Version; /* what the machine behaves like, as "5.2-late"; `kprcb cpuid --list` has all; NULL: the newest */
+    const char *Version; /* what it behaves like, as "5.2-late"; `kprcb cpuid --list` has all; NULL: the newest */
     ULONG MaximumProcessorCount; /* how many there may become by KprcbAddProcessor; 0: ProcessorCount */
     /* ms of CPU time; 0: as the version has it; KPRCB_NO_DPC_TIMEOUT: no limit. Exceeded: DPC_WATCHDOG_VIOLATION */
     ULONG DpcTimeout;        /* that one DPC may use */
