@@ -121,9 +121,15 @@ static BOOLEAN KiPublishCounts(PKI_WATCH Watch, PKPRCB Prcb)
     ULONGLONG Ticks = Watch->DispatchTime / KiTickTime();
     ULONG Period = (ULONG)Prcb->DpcWatchdogPeriod;
     BOOLEAN Long = Prcb->DpcTimeLimit != 0 && DpcTicks > Prcb->DpcTimeLimit;
+    LONG Left = Ticks < Period ? (LONG)(Period - (ULONG)Ticks) : 0;
 
-    __atomic_store_n(&Prcb->DpcTimeCount, DpcTicks, __ATOMIC_RELAXED);
-    __atomic_store_n(&Prcb->DpcWatchdogCount, Ticks < Period ? (LONG)(Period - (ULONG)Ticks) : 0, __ATOMIC_RELAXED);
+    /* A look at a processor that nobody owns writes nothing. */
+    if (Prcb->DpcTimeCount != DpcTicks) {
+        __atomic_store_n(&Prcb->DpcTimeCount, DpcTicks, __ATOMIC_RELAXED);
+    }
+    if (Prcb->DpcWatchdogCount != Left) {
+        __atomic_store_n(&Prcb->DpcWatchdogCount, Left, __ATOMIC_RELAXED);
+    }
     if (!Long && (Period == 0 || Ticks < Period)) {
         return FALSE;
     }
