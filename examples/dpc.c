@@ -33,9 +33,11 @@ static VOID CallRoutine(PKDPC Dpc, PVOID DeferredContext, PVOID SystemArgument1,
 int main(void)
 {
     KPRCB_CONFIG Config = {.Size = sizeof(Config), .ProcessorCount = 2};
+    KPRCB_DPC_RUNTIME Times[4];
     PROCESSOR_NUMBER Target;
     KDPC Dpc;
     KIRQL OldIrql;
+    ULONG Count;
     BOOLEAN First;
     BOOLEAN Second;
 
@@ -65,6 +67,10 @@ int main(void)
     KeFlushQueuedDpcs();
     printf("a threaded one ran at level %u\n", (unsigned)RanAt);
 
+    KprcbSetDpcHistory(TRUE);
     KeGenericCallDpc(CallRoutine, NULL);
+    KprcbQueryDpcHistory(1, Times, ARRAYSIZE(Times), &Count);
+    printf("routines timed on processor 1: %u, the first for %llu ns\n", (unsigned)Count,
+           (unsigned long long)(Count != 0 ? Times[0].TotalTime : 0));
     return Runs != 3 || RanAt != PASSIVE_LEVEL || Everywhere != 2;
 }

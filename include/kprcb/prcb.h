@@ -61,8 +61,8 @@ typedef struct _KSPIN_LOCK_QUEUE {
 } KSPIN_LOCK_QUEUE, *PKSPIN_LOCK_QUEUE;
 
 /*
- * KPRCB.DpcRequestSummary: the normal DPCs in the low half, the threaded ones in the high. The owner keeps it: what other
- * processors have asked for is in KPCR.Request and in the inbox.
+ * KPRCB.DpcRequestSummary: the normal DPCs, in the low half. The owner keeps it: what other processors have asked for is
+ * in KPCR.Request and in the inbox. The high half stays 0: DpcThreadRequested and DpcThreadActive tell of the threaded ones.
  */
 #define DPC_REQUEST_NORMAL_ACTIVE 0x00000001    /* DPCs are being run */
 #define DPC_REQUEST_NORMAL_REQUESTED 0x00000002 /* the owner asked for that */
