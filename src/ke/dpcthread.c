@@ -101,7 +101,9 @@ static BOOLEAN KiTakeThreadedDpc(KPRCB_THREAD_BLOCK *Block, PKPRCB Prcb, PKI_DPC
         __atomic_store_n(&Prcb->DpcThreadRequested, FALSE, __ATOMIC_RELAXED);
     }
     KiReleaseInternalLock(&Data->DpcLock);
+#ifndef KPRCB_BREAK_THREADED_FENCE
     HalFullBarrier();
+#endif
     KiUnmaskInterrupts(Block);
     return Found;
 }
@@ -292,7 +294,7 @@ NTSTATUS KprcbSetThreadedDpcs(BOOLEAN Enable)
         return STATUS_NOT_SUPPORTED;
     }
     HalAcquireMutex(&KiMachineLock);
-    KiMachine.ThreadedDpcs = Enable != FALSE;
+    __atomic_store_n(&KiMachine.ThreadedDpcs, Enable != FALSE, __ATOMIC_RELAXED);
     for (ULONG Index = 0; Index < KiProcessorCount(); Index += 1) {
         __atomic_store_n(&KiProcessor(Index)->PrcbData.ThreadDpcEnable, Enable != FALSE, __ATOMIC_RELAXED);
     }

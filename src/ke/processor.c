@@ -37,7 +37,7 @@ static VOID KiInitializeProcessor(ULONG Index)
     Prcb->LegacyNumber = Prcb->GroupIndex;
     Prcb->GroupSetMember = (KAFFINITY)1 << Prcb->GroupIndex;
     Prcb->ClockOwner = Index == 0;
-    Prcb->ThreadDpcEnable = KiMachine.ThreadedDpcs;
+    Prcb->ThreadDpcEnable = __atomic_load_n(&KiMachine.ThreadedDpcs, __ATOMIC_RELAXED);
     KiInitializeCallDpc(Prcb);
     KiInitializeDpcFigures(Prcb);
     for (ULONG Number = 0; Number < LockQueueMaximumLock; Number += 1) {

@@ -4,7 +4,8 @@
  *
  * Told that a DPC is queued, an inserter may rely on its routine to see what was stored before. It stores a number and
  * inserts, again and again; a number that the routine has not seen once the processor is idle is lost.
- * KPRCB_EXPECT_LOST_STORE=1 is for a library built with KPRCB_BREAK_FENCE, as below.
+ * KPRCB_EXPECT_LOST_STORE=1 is for a library built with KPRCB_BREAK_FENCE, as below, and KPRCB_EXPECT_LOST_STORE=2, with
+ * threaded DPCs, for one built with KPRCB_BREAK_THREADED_FENCE.
  *
  * DPCs are inserted in batches; while their processor runs them, another thread takes some back. Each insert is one run
  * or one removal, and none both.
@@ -151,17 +152,22 @@ static VOID FillRoutine(PKDPC Dpc, PVOID Context, PVOID Argument1, PVOID Argumen
     WriteLines(4);
 }
 
+static BOOLEAN IsIdle(BOOLEAN Threaded)
+{
+    return Threaded ? KiThreadedDpcsIdle(KiProcessor(TARGET)) : KiDpcsIdle(KiProcessor(TARGET));
+}
+
 /* The first store that was lost, or 0. */
-static ULONG StoreAndInsert(ULONG Flags, ULONG Stores)
+static ULONG StoreAndInsert(ULONG Flags, ULONG Stores, BOOLEAN Threaded)
 {
     ULONG Random = 271828;
     KDPC Dpc, Fill[4];
 
     StartAttached(2, Flags);
-    KeInitializeDpc(&Dpc, SeeRoutine, NULL);
+    (Threaded ? KeInitializeThreadedDpc : KeInitializeDpc)(&Dpc, SeeRoutine, NULL);
     KeSetTargetProcessorDpc(&Dpc, TARGET);
     for (ULONG Index = 0; Index < ARRAYSIZE(Fill); Index += 1) {
-        KeInitializeDpc(&Fill[Index], FillRoutine, NULL);
+        (Threaded ? KeInitializeThreadedDpc : KeInitializeDpc)(&Fill[Index], FillRoutine, NULL);
         KeSetTargetProcessorDpc(&Fill[Index], TARGET);
     }
     Stored = Seen = 0;
@@ -176,7 +182,7 @@ static ULONG StoreAndInsert(ULONG Flags, ULONG Stores)
         KeInsertQueueDpc(&Dpc, NULL, NULL);
         if (Store % 8 == 0 || getenv("KPRCB_EXPECT_LOST_STORE") != NULL) {
             while (__atomic_load_n(&Seen, __ATOMIC_ACQUIRE) != Store) {
-                if (KiDpcsIdle(KiProcessor(TARGET)) && __atomic_load_n(&Seen, __ATOMIC_ACQUIRE) != Store) {
+                if (IsIdle(Threaded) && __atomic_load_n(&Seen, __ATOMIC_ACQUIRE) != Store) {
                     return Store;
                 }
             }
@@ -189,7 +195,13 @@ static ULONG StoreAndInsert(ULONG Flags, ULONG Stores)
 static void a_queued_dpc_sees_what_was_stored_before_the_insert(void **State)
 {
     UNREFERENCED_PARAMETER(State);
-    assert_int_equal(StoreAndInsert(MachineFlags, TEST_SANITIZED ? SANITIZED_STORES : STORES), 0);
+    assert_int_equal(StoreAndInsert(MachineFlags, TEST_SANITIZED ? SANITIZED_STORES : STORES, FALSE), 0);
+}
+
+static void a_queued_threaded_dpc_sees_what_was_stored_before_the_insert(void **State)
+{
+    UNREFERENCED_PARAMETER(State);
+    assert_int_equal(StoreAndInsert(MachineFlags, TEST_SANITIZED ? SANITIZED_STORES : STORES, TRUE), 0);
 }
 
 static void Noticed(int Signal)
@@ -209,15 +221,17 @@ int main(void)
     const struct CMUnitTest Tests[] = {
         cmocka_unit_test(each_insert_is_run_or_removed),
         cmocka_unit_test(a_queued_dpc_sees_what_was_stored_before_the_insert),
+        cmocka_unit_test(a_queued_threaded_dpc_sees_what_was_stored_before_the_insert),
     };
-    BOOLEAN ExpectLostStore = getenv("KPRCB_EXPECT_LOST_STORE") != NULL;
+    const char *Lost = getenv("KPRCB_EXPECT_LOST_STORE");
+    BOOLEAN ExpectLostStore = Lost != NULL;
 
     if (getenv("KPRCB_EXPECT_DOUBLE_TAKE") != NULL || ExpectLostStore) {
         if (HalInitializeProcessors() < 2 || !HalInitializeBarrier()) {
             return 77;
         }
         if (ExpectLostStore) {
-            _exit(StoreAndInsert(0, EXPECTED_STORES) != 0 ? 0 : 1);
+            _exit(StoreAndInsert(0, EXPECTED_STORES, *Lost == '2') != 0 ? 0 : 1);
         }
         signal(SIGALRM, Noticed);
         alarm(GUARD);
