@@ -201,6 +201,53 @@ static void TestItWaitsForAProcessorThatIsOwned(void **State)
     StopMachine();
 }
 
+static ULONG volatile Added;
+
+/* All wait inside the call until a processor was added. */
+static VOID AwaitAdditionRoutine(PKDPC Dpc, PVOID Context, PVOID Argument1, PVOID Argument2)
+{
+    CALL *Call = Context;
+
+    UNREFERENCED_PARAMETER(Dpc);
+    CountOne(&Call->Entered);
+    AwaitCount(&Added, 1);
+    KeSignalCallDpcSynchronize(Argument2);
+    CountOne(&Call->Ran[KeGetCurrentProcessorIndex()]);
+    CountOne(&Call->Ended);
+    KeSignalCallDpcDone(Argument1);
+}
+
+static void *AwaitAdditionThread(void *Context)
+{
+    KeGenericCallDpc(AwaitAdditionRoutine, Context);
+    return NULL;
+}
+
+static void TestAProcessorAddedMeanwhileHasNoPart(void **State)
+{
+    KPRCB_CONFIG Config = Configuration(2, 0, MachineFlags);
+    CALL Call = {.Processors = 2};
+    CALL After = {.Processors = 3};
+    pthread_t Thread;
+
+    (void)State;
+    Added = 0;
+    Config.MaximumProcessorCount = 3;
+    assert_int_equal(KprcbStart(&Config), STATUS_SUCCESS);
+    Thread = StartThread(AwaitAdditionThread, &Call);
+    AwaitCount(&Call.Entered, 2);
+    assert_int_equal(KprcbAddProcessor(NULL), STATUS_SUCCESS);
+    CountOne(&Added);
+    JoinThread(Thread);
+    assert_int_equal(Call.Ended, 2);
+    assert_int_equal(Call.Ran[2], 0);
+    KeGenericCallDpc(CountRoutine, &After);
+    assert_int_equal(After.Ended, 3);
+    assert_int_equal(After.Ran[2], 1);
+    assert_int_equal(After.Wrong, 0);
+    StopMachine();
+}
+
 static ULONG_PTR CountIpi(ULONG_PTR Context)
 {
     CountOne((ULONG volatile *)Context);
@@ -330,6 +377,7 @@ int main(void)
         cmocka_unit_test(TestTheBarrierHoldsAllAndOneWins),
         cmocka_unit_test(TestCallsAreSerialised),
         cmocka_unit_test(TestItWaitsForAProcessorThatIsOwned),
+        cmocka_unit_test(TestAProcessorAddedMeanwhileHasNoPart),
         cmocka_unit_test(TestThoseWhoWaitAtTheBarrierServeIpis),
         cmocka_unit_test(TestMisuseIsABugCheck),
         cmocka_unit_test(TestABugCheckInARoutineEndsTheCall),

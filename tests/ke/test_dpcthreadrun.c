@@ -365,6 +365,30 @@ static void TestTheThreadComesHomeAfterAHop(void **State)
     StopMachine();
 }
 
+static void TestAnAddedProcessorFollowsTheSwitch(void **State)
+{
+    KPRCB_CONFIG Config = Configuration(1, 0, MachineFlags);
+
+    (void)State;
+    Config.MaximumProcessorCount = 4;
+    assert_int_equal(KprcbStart(&Config), STATUS_SUCCESS);
+    for (ULONG Index = 1; Index < 4; Index += 1) {
+        BOOLEAN Enable = Index % 2 != 0;
+        RUNS Runs = {0};
+        KDPC Dpc;
+
+        assert_int_equal(KprcbSetThreadedDpcs(Enable), STATUS_SUCCESS);
+        assert_int_equal(KprcbAddProcessor(NULL), STATUS_SUCCESS);
+        InitializeThreaded(&Dpc, RecordRun, &Runs, Index);
+        assert_true(KeInsertQueueDpc(&Dpc, NULL, NULL));
+        KeFlushQueuedDpcs();
+        assert_int_equal(CountOf(&Runs.Count), 1);
+        assert_int_equal(Runs.Processor, Index);
+        assert_int_equal(Runs.Irql, Enable ? PASSIVE_LEVEL : DISPATCH_LEVEL);
+    }
+    StopMachine();
+}
+
 static VOID LifeRoutine(PKDPC Dpc, PVOID Context, PVOID Argument1, PVOID Argument2)
 {
     NTSTATUS *Status = Context;
@@ -530,6 +554,7 @@ int main(void)
         cmocka_unit_test(TestAThreadedDpcThatReturnsAtAnotherLevelIsABugCheck),
         cmocka_unit_test(TestABugCheckInAThreadedDpcIsDelivered),
         cmocka_unit_test(TestTheThreadComesHomeAfterAHop),
+        cmocka_unit_test(TestAnAddedProcessorFollowsTheSwitch),
         cmocka_unit_test(TestStopRefusesWhileTheyAreQueuedOrRun),
         cmocka_unit_test(TestAReportShowsAProcessorWithThreadedDpcs),
         cmocka_unit_test(TestWhereTheHostRefusesTheThreadTheyRunAtDispatchLevel),
