@@ -14,5 +14,6 @@
 #include <kprcb/queuedlock.h>
 #include <kprcb/rwspinlock.h>
 #include <kprcb/spinlock.h>
+#include <kprcb/topology.h>
 
 #endif

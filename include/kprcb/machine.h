@@ -41,6 +41,13 @@ typedef struct _KPRCB_CONFIG {
     /* ms of CPU time; 0: as the version has it; KPRCB_NO_DPC_TIMEOUT: no limit. Exceeded: DPC_WATCHDOG_VIOLATION */
     ULONG DpcTimeout;        /* that one DPC may use */
     ULONG DpcWatchdogPeriod; /* that a processor may spend at DISPATCH_LEVEL or above on end */
+    /*
+     * The topology (topology.h) as "nodes:packages:cores:threads": packages a node, cores a package, processors a core,
+     * filled in this order; with caches as those of the host's first CPU, of level 1 and 2 for each core, of higher ones
+     * for each package. "2:1:4:2": two nodes of one package each with four cores of two processors. ProcessorCount 0: one
+     * for each; MaximumProcessorCount may not be more. NULL: that of the host's CPUs.
+     */
+    const char *Topology;
 } KPRCB_CONFIG;
 
 #define KPRCB_NO_DPC_TIMEOUT 0xFFFFFFFF
@@ -48,9 +55,9 @@ typedef struct _KPRCB_CONFIG {
 /*
  * KprcbStart: creates the processors, all or none, with their threads. Config NULL: the defaults, which the
  * environment may set: KPRCB_PROCESSORS, KPRCB_MAXIMUM_PROCESSORS, KPRCB_GROUP_SIZE, KPRCB_FLAGS (names without the
- * prefix, joined by commas), KPRCB_TIME_INCREMENT, KPRCB_VERSION, KPRCB_DPC_TIMEOUT, KPRCB_DPC_WATCHDOG_PERIOD. The
- * calling thread is not attached. Members beyond a smaller Size count as 0; with a larger one, what this library does not
- * know must be 0.
+ * prefix, joined by commas), KPRCB_TIME_INCREMENT, KPRCB_VERSION, KPRCB_DPC_TIMEOUT, KPRCB_DPC_WATCHDOG_PERIOD,
+ * KPRCB_TOPOLOGY. The calling thread is not attached. Members beyond a smaller Size count as 0; with a larger one, what
+ * this library does not know must be 0.
  *   STATUS_SUCCESS
  *   STATUS_ALREADY_INITIALIZED     it runs
  *   STATUS_INVALID_PARAMETER       a member, or a variable of the environment, is out of range; nothing was started

@@ -8,7 +8,7 @@
  *   resident   written only by the resident thread
  *   remote     written by other processors, by read-modify-write
  *   clock      written by the clock's thread and, under the same lock, by the owner
- *   start      written once while the processor starts, then constant
+ *   start      written once while the processor starts, then constant but for what is said to grow
  *
  * Member names are those of NT's KPRCB wherever NT has the member. Read them through the routines of the other headers
  * where there is one: a processor that the caller does not own changes under the reader.
@@ -109,6 +109,7 @@ typedef struct _CACHE_DESCRIPTOR {
 
 struct _KDPC;
 struct _KTHREAD;
+struct _KNODE;
 struct _KPRCB;
 struct _KPCR;
 
@@ -166,6 +167,14 @@ typedef struct DECLSPEC_ALIGN(KPRCB_CACHE_LINE) _KDPC_DATA {
 typedef struct _KGATE {
     ULONG volatile SignalState;
 } KGATE, *PKGATE;
+
+/* Processors of all groups. */
+typedef struct _KAFFINITY_EX {
+    USHORT Count; /* words in use */
+    USHORT Size;  /* words */
+    ULONG Reserved;
+    KAFFINITY volatile Bitmap[KPRCB_MAXIMUM_GROUPS]; /* by group */
+} KAFFINITY_EX, *PKAFFINITY_EX;
 
 typedef PVOID PKIPI_CONTEXT;
 
@@ -278,6 +287,19 @@ typedef struct DECLSPEC_ALIGN(KPRCB_CACHE_LINE) _KPRCB {
     LONG DpcWatchdogCount;           /* left, until the processor has been at DISPATCH_LEVEL for too long */
     ULONG DpcWatchdogSequenceNumber; /* how often that count began anew */
     ULONG ApcBypassCount;            /* any thread, by addition; as DpcBypassCount */
+
+    /*
+     * start: where the processor is, and who is there with it (topology.h). The sets are of active processors, this one
+     * included; all but the package's are of its own group. They grow, by whoever adds a processor, once that is active.
+     */
+    DECLSPEC_ALIGN(KPRCB_CACHE_LINE) struct _KNODE *ParentNode;
+    struct _KPRCB *MultiThreadSetMaster; /* the first processor of the core */
+    KAFFINITY volatile MultiThreadProcessorSet;
+    KAFFINITY volatile CoreProcessorSet;
+    KAFFINITY volatile CacheProcessorMask[KPRCB_MAXIMUM_CACHES]; /* by level; of one level data before instructions */
+    ULONG PackageId;
+    UCHAR NodeColor;
+    KAFFINITY_EX PackageProcessorSet;
 } KPRCB, *PKPRCB;
 
 /*

@@ -2,8 +2,8 @@
  * cpu.c - the CPUs that the process may use, and the placement of threads on them.
  *
  * "May use" is the affinity mask of the thread that calls HalInitializeProcessors: it already respects taskset and
- * the cpuset of a container. A caller that is pinned itself must call HalUnpinThread before. Packages and cores come
- * from sysfs; where it is absent, every CPU is a core of package 0.
+ * the cpuset of a container. A caller that is pinned itself must call HalUnpinThread before. What each CPU is comes from
+ * sysfs (topology.c).
  *
  * Sharing: HalInitializeProcessors alone writes; its callers must serialise it against the other routines here,
  * except HalPinThread and HalCurrentProcessor. What HalProcessor has returned is valid until the next
@@ -17,11 +17,8 @@
 #include "hal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* 64 Ki CPUs; the largest kernels are built for 8 Ki. The kernel gets no more of a mask than is needed. */
 #define HALP_MASK_SETS 64
@@ -35,36 +32,6 @@ static HAL_CPU HalpOneProcessor;
 static HAL_CPU *HalpProcessors = &HalpOneProcessor;
 static ULONG HalpProcessorCount = 1;
 static SIZE_T HalpProcessorBytes; /* of the pages at HalpProcessors, 0 for HalpOneProcessor */
-
-static ULONG HalpReadTopology(ULONG HostProcessor, const char *Name, ULONG Default)
-{
-    char Path[96];
-    char Text[24];
-    ULONG Value = 0;
-    ssize_t Length;
-    int File;
-
-    snprintf(Path, sizeof(Path), "/sys/devices/system/cpu/cpu%u/topology/%s", (unsigned)HostProcessor, Name);
-    do {
-        File = open(Path, O_RDONLY | O_CLOEXEC);
-    } while (File < 0 && errno == EINTR);
-    if (File < 0) {
-        return Default;
-    }
-    do {
-        Length = read(File, Text, sizeof(Text));
-    } while (Length < 0 && errno == EINTR);
-    close(File);
-
-    /* Some hosts report -1 for what they do not know. */
-    if (Length <= 0 || Text[0] < '0' || Text[0] > '9') {
-        return Default;
-    }
-    for (ssize_t Index = 0; Index < Length && Text[Index] >= '0' && Text[Index] <= '9'; Index++) {
-        Value = Value * 10 + (ULONG)(Text[Index] - '0');
-    }
-    return Value;
-}
 
 /* The host refuses a mask that is shorter than its own: double until it is content. */
 static SIZE_T HalpReadMask(VOID)
@@ -81,13 +48,6 @@ static SIZE_T HalpReadMask(VOID)
         }
     }
     return 0;
-}
-
-static VOID HalpDescribe(PHAL_CPU Cpu, ULONG HostProcessor)
-{
-    Cpu->HostProcessor = HostProcessor;
-    Cpu->Package = HalpReadTopology(HostProcessor, "physical_package_id", 0);
-    Cpu->Core = HalpReadTopology(HostProcessor, "core_id", HostProcessor);
 }
 
 ULONG HalInitializeProcessors(VOID)
@@ -119,12 +79,12 @@ ULONG HalInitializeProcessors(VOID)
     }
 
     if (Count == 0) {
-        HalpDescribe(&HalpProcessors[0], HalCurrentProcessor());
+        HalDescribeProcessor(HalCurrentProcessor(), &HalpProcessors[0]);
         Count = 1;
     } else {
         for (ULONG Host = 0; Host < MaskBytes * 8 && Index < Count; Host++) {
             if (CPU_ISSET_S(Host, MaskBytes, HalpProcessMask)) {
-                HalpDescribe(&HalpProcessors[Index++], Host);
+                HalDescribeProcessor(Host, &HalpProcessors[Index++]);
             }
         }
     }

@@ -30,10 +30,7 @@
 
 const char *HalpHostRoot = "";
 
-/* The first line of a file below a CPU's folder in sysfs. FALSE: there is none. */
-static BOOLEAN HalpReadLine(ULONG HostProcessor, char *Text, SIZE_T Size, const char *Format, ...)
-    __attribute__((format(printf, 4, 5)));
-static BOOLEAN HalpReadLine(ULONG HostProcessor, char *Text, SIZE_T Size, const char *Format, ...)
+BOOLEAN HalpReadLine(ULONG HostProcessor, char *Text, SIZE_T Size, const char *Format, ...)
 {
     char Name[64];
     char Path[512];
@@ -129,6 +126,18 @@ static ULONG HalpReadList(ULONG HostProcessor, const char *Name)
     char Text[HALP_MAXIMUM_TEXT];
 
     return HalpReadLine(HostProcessor, Text, sizeof(Text), "%s", Name) ? HalpCountList(Text) : 0;
+}
+
+ULONG HalpReadLowest(ULONG HostProcessor, const char *Name, ULONG Default)
+{
+    char Text[32]; /* the lowest is the first */
+    const char *Rest;
+    ULONG Number;
+
+    if (!HalpReadLine(HostProcessor, Text, sizeof(Text), "%s", Name) || !HalpParse(Text, 10, &Number, &Rest)) {
+        return Default;
+    }
+    return Number;
 }
 
 /* The value that /proc/cpuinfo has under Name for a CPU. FALSE: none. */
@@ -282,8 +291,7 @@ static ULONG HalpParseSize(const char *Text)
     return Number <= 0xFFFFFFFF >> Shift ? Number << Shift : 0xFFFFFFFF;
 }
 
-/* FALSE: there is no cache of that index. Size is zero if it is none to tell of. */
-static BOOLEAN HalpReadCache(ULONG HostProcessor, ULONG Index, PHAL_CACHE Cache)
+BOOLEAN HalpReadCache(ULONG HostProcessor, ULONG Index, PHAL_CACHE Cache)
 {
     static const char *const Types[] = {"Unified", "Instruction", "Data"};
     char Text[HALP_MAXIMUM_TEXT];
@@ -310,6 +318,7 @@ static BOOLEAN HalpReadCache(ULONG HostProcessor, ULONG Index, PHAL_CACHE Cache)
     Cache->LineSize = HalpReadNumber(HostProcessor, Name);
     snprintf(Name, sizeof(Name), "cache/index%u/shared_cpu_list", At);
     Cache->Sharing = HalpReadList(HostProcessor, Name);
+    Cache->Sharer = HalpReadLowest(HostProcessor, Name, HostProcessor);
     if (HalpReadLine(HostProcessor, Text, sizeof(Text), "cache/index%u/size", At)) {
         Cache->Size = HalpParseSize(Text);
     }

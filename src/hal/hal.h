@@ -11,10 +11,30 @@
 
 /* --- cpu.c: the host's CPUs and the placement of threads --- */
 
+typedef enum _HAL_CACHE_TYPE { HalUnifiedCache, HalInstructionCache, HalDataCache } HAL_CACHE_TYPE;
+
+typedef struct _HAL_CACHE {
+    UCHAR Type; /* HAL_CACHE_TYPE */
+    UCHAR Level;
+    ULONG Ways;     /* 0: not known */
+    ULONG LineSize; /* bytes; 0: not known */
+    ULONG Size;     /* bytes */
+    ULONG Sharing;  /* CPUs that share it; 0: not known */
+    ULONG Sharer;   /* the lowest host number of theirs */
+} HAL_CACHE, *PHAL_CACHE;
+
+#define HAL_CPU_CACHES 5
+
 typedef struct _HAL_CPU {
     ULONG HostProcessor; /* the host's number */
     ULONG Package;
-    ULONG Core; /* within the package */
+    ULONG Die;     /* within the package */
+    ULONG Core;    /* within the package */
+    ULONG Sibling; /* the lowest host number of the core's CPUs */
+    ULONG Module;  /* the same of the cores that form a cluster; Sibling: none do */
+    ULONG Node;
+    ULONG CacheCount;
+    HAL_CACHE Cache[HAL_CPU_CACHES]; /* by level; of one level data before instructions */
 } HAL_CPU, *PHAL_CPU;
 
 /* CPUs that the process may use, at least 1; read anew by each HalInitializeProcessors. */
@@ -28,6 +48,11 @@ BOOLEAN HalPinThread(ULONG HostProcessor);
 VOID HalUnpinThread(VOID);
 /* The host CPU on which the caller runs at this moment. */
 ULONG HalCurrentProcessor(VOID);
+
+/* --- topology.c --- */
+
+/* What the host's system tells of one CPU. */
+VOID HalDescribeProcessor(ULONG HostProcessor, PHAL_CPU Cpu);
 
 /* --- clock.c --- */
 
@@ -201,17 +226,6 @@ BOOLEAN HalCpuid(ULONG Leaf, ULONG Subleaf, PHAL_CPUID Registers);
 ULONG HalProcessorMHz(ULONG HostProcessor);
 /* Revision of the microcode; 0: not known. */
 ULONG HalProcessorMicrocode(ULONG HostProcessor);
-
-typedef enum _HAL_CACHE_TYPE { HalUnifiedCache, HalInstructionCache, HalDataCache } HAL_CACHE_TYPE;
-
-typedef struct _HAL_CACHE {
-    UCHAR Type; /* HAL_CACHE_TYPE */
-    UCHAR Level;
-    ULONG Ways;     /* 0: not known */
-    ULONG LineSize; /* bytes; 0: not known */
-    ULONG Size;     /* bytes */
-    ULONG Sharing;  /* CPUs that share it; 0: not known */
-} HAL_CACHE, *PHAL_CACHE;
 
 #define HAL_MAXIMUM_CACHES 16
 

@@ -203,6 +203,10 @@ const KD_MEMBER KdPrcbMembers[] = {
     ROW(KPRCB, Group, "USHORT", KdNumber, "processor group", NULL),
     ROW(KPRCB, GroupSetMember, "KAFFINITY", KdHex, "bit within the group's masks", NULL),
     ROW(KPRCB, Number, "ULONG", KdNumber, "index within the machine", NULL),
+    ROW(KPRCB, ParentNode, "KNODE *", KdAddress, "the NUMA node", NULL),
+    ROW(KPRCB, NodeColor, "UCHAR", KdNumber, "its colour", NULL),
+    ROW(KPRCB, MultiThreadProcessorSet, "KAFFINITY", KdHex, "processors of the core, before 6.1", NULL),
+    ROW(KPRCB, MultiThreadSetMaster, "KPRCB *", KdAddress, "the first of them", NULL),
     ROW(KPRCB, ClockOwner, "BOOLEAN", KdBoolean, "keeps the machine's time", NULL),
 #undef GROUP
 #define GROUP "Spin Lock Queues"
@@ -272,6 +276,10 @@ const KD_MEMBER KdPrcbMembers[] = {
 #define GROUP "Appended For Windows Vista"
     ARRAY(KPRCB, Cache, "CACHE_DESCRIPTOR", KdCache, "", NULL),
     ROW(KPRCB, CacheCount, "ULONG", KdNumber, "how many entries of Cache are in use", NULL),
+    ARRAY(KPRCB, CacheProcessorMask, "KAFFINITY", KdHex, "who shares it, a cache each", NULL),
+    ARRAY(KPRCB, PackageProcessorSet.Bitmap, "KAFFINITY", KdHex, "processors of the package, a group each", NULL),
+    ROW(KPRCB, CoreProcessorSet, "KAFFINITY", KdHex, "processors of the core", NULL),
+    ROW(KPRCB, PackageId, "ULONG", KdNumber, "the package", NULL),
     ARRAY(KPRCB, CacheSharing, "USHORT", KdNumber, "ids of processors that may share it, a cache each", NULL),
 #undef GROUP
 };

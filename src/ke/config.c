@@ -76,9 +76,13 @@ static BOOLEAN KiReadFlags(ULONG *Flags)
 static BOOLEAN KiReadEnvironment(KPRCB_CONFIG *Config)
 {
     const char *Version = HalEnvironment("KPRCB_VERSION");
+    const char *Topology = HalEnvironment("KPRCB_TOPOLOGY");
 
     if (Version != NULL && *Version != '\0') {
         Config->Version = Version;
+    }
+    if (Topology != NULL && *Topology != '\0') {
+        Config->Topology = Topology;
     }
     return KiReadNumber("KPRCB_PROCESSORS", &Config->ProcessorCount) &&
            KiReadNumber("KPRCB_MAXIMUM_PROCESSORS", &Config->MaximumProcessorCount) &&
@@ -115,6 +119,7 @@ static BOOLEAN KiCopyConfig(const KPRCB_CONFIG *Config, KPRCB_CONFIG *Copy)
     static const ULONG OlderSizes[] = {
         KI_SIZE_THROUGH(TimeIncrement),
         KI_SIZE_THROUGH(Version),
+        offsetof(KPRCB_CONFIG, Topology),
     };
     const UCHAR *Bytes = (const UCHAR *)Config;
     BOOLEAN Known = Config->Size >= sizeof(*Copy) && Config->Size <= KI_LARGEST_CONFIG;
@@ -137,19 +142,28 @@ static BOOLEAN KiCopyConfig(const KPRCB_CONFIG *Config, KPRCB_CONFIG *Copy)
 /* Config.ProcessorCount and what depends on it. */
 static BOOLEAN KiReadCounts(const KPRCB_CONFIG *Config, KI_MACHINE *Machine)
 {
-    ULONG Default = (Config->Flags & KPRCB_UNIPROCESSOR) != 0 ? 1 : Machine->HostProcessors;
+    ULONG Default = Machine->HostProcessors;
+    ULONG Room = KPRCB_MAXIMUM_PROCESSORS;
 
+    if (Config->Topology != NULL) {
+        if (!KiReadShape(Config->Topology, &Machine->Shape)) {
+            HalPrint("kprcb: %s is no topology\n", Config->Topology);
+            return FALSE;
+        }
+        Default = Room = KiShapeSize(&Machine->Shape);
+    }
+    Machine->Uniprocessor = (Config->Flags & KPRCB_UNIPROCESSOR) != 0;
+    if (Machine->Uniprocessor) {
+        Default = Room = 1;
+    }
     Machine->ProcessorCount = Config->ProcessorCount != 0 ? Config->ProcessorCount : Default;
     Machine->MaximumProcessors =
         Config->MaximumProcessorCount != 0 ? Config->MaximumProcessorCount : Machine->ProcessorCount;
     Machine->GroupSize = Config->GroupSize != 0 ? Config->GroupSize : KPRCB_GROUP_SIZE;
     Machine->MaximumGroups = (Machine->MaximumProcessors + Machine->GroupSize - 1) / Machine->GroupSize;
     Machine->Crowded = Machine->ProcessorCount > Machine->HostProcessors;
-    Machine->Uniprocessor = (Config->Flags & KPRCB_UNIPROCESSOR) != 0;
-    if (Machine->Uniprocessor && Machine->MaximumProcessors > 1) {
-        return FALSE;
-    }
-    return Machine->MaximumProcessors >= Machine->ProcessorCount && Machine->MaximumGroups <= KPRCB_MAXIMUM_GROUPS;
+    return Machine->MaximumProcessors >= Machine->ProcessorCount && Machine->MaximumProcessors <= Room &&
+           Machine->MaximumGroups <= KPRCB_MAXIMUM_GROUPS;
 }
 
 NTSTATUS KiReadConfig(const KPRCB_CONFIG *Caller, KI_MACHINE *Machine)

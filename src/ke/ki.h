@@ -26,6 +26,14 @@
 
 typedef enum _KI_STATE { KiStopped, KiStarting, KiRunning, KiStopping } KI_STATE;
 
+/* A configured topology. */
+typedef struct _KI_SHAPE {
+    ULONG Nodes;
+    ULONG Packages; /* a node */
+    ULONG Cores;    /* a package */
+    ULONG Threads;  /* a core; 0: the topology is the host's */
+} KI_SHAPE;
+
 /*
  * Written by KprcbStart and KprcbStop under KiMachineLock, constant in between but for State, and for ProcessorCount and
  * Crowded, which change as addprocessor.c tells.
@@ -49,6 +57,7 @@ typedef struct _KI_MACHINE {
     BOOLEAN ThreadedDpcs;     /* KPRCB.ThreadDpcEnable of every processor */
     PKPCR Processors;
     const KI_PROFILE *Profile;
+    KI_SHAPE Shape;
 } KI_MACHINE;
 
 extern KI_MACHINE KiMachine;
@@ -118,6 +127,22 @@ ULONG KiGroupProcessorCount(USHORT Group);
 KAFFINITY KiGroupMask(USHORT Group);
 /* The mask that the group has when every processor is active. */
 KAFFINITY KiMaximumGroupMask(USHORT Group);
+
+/* --- topology.c --- */
+/* Reads "nodes:packages:cores:threads". FALSE: it is something else, or more than KPRCB_MAXIMUM_PROCESSORS. */
+BOOLEAN KiReadShape(const char *Text, KI_SHAPE *Shape);
+ULONG KiShapeSize(const KI_SHAPE *Shape);
+/* The machine starts, MaximumProcessors known. FALSE: no memory. */
+BOOLEAN KiStartTopology(VOID);
+VOID KiFreeTopology(VOID);
+/* For the child of a fork. */
+VOID KiAbandonTopology(VOID);
+/* What a configured topology tells in place of cpuid. */
+VOID KiIdentifyShape(PKPRCB Prcb);
+/* Fills the members that tell where a processor is; those with a lower index are active, or will be with it. */
+VOID KiPlaceProcessor(PKPRCB Prcb);
+/* Adds a processor that is active now, or will be with them, to the sets of those with a lower index. */
+VOID KiAnnounceProcessor(PKPRCB Prcb);
 
 /* --- thread.c --- */
 

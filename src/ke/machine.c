@@ -29,6 +29,7 @@ static VOID KiForkChild(VOID)
     KiAbandonDpcCalls();
     KiAbandonDpcHistory();
     KiAbandonDebuggerData();
+    KiAbandonTopology();
     KiSleepers = 0;
     KiMachine = (KI_MACHINE){0};
     KiIdleHandles = NULL;
@@ -67,6 +68,7 @@ static VOID KiFreeMachine(VOID)
     }
     KiFreeThreads();
     KiFreeAllCallbacks();
+    KiFreeTopology();
     KiIdleHandles = NULL;
     KiMachine = (KI_MACHINE){0};
 }
@@ -122,7 +124,7 @@ NTSTATUS KiStartMachine(const KPRCB_CONFIG *Config)
     KiMachine.Signals = (KiMachine.Flags & KPRCB_NO_SIGNALS) == 0 && HalInstallInterrupt(KiHostInterrupt);
     KiMachine.Processors = HalAllocatePages(KiProcessorBytes());
     KiIdleHandles = HalAllocatePages(KiHandleBytes());
-    if (KiMachine.Processors == NULL || KiIdleHandles == NULL) {
+    if (KiMachine.Processors == NULL || KiIdleHandles == NULL || !KiStartTopology()) {
         KiFreeMachine();
         return STATUS_INSUFFICIENT_RESOURCES;
     }

@@ -53,6 +53,7 @@ static VOID KiIdentifyHere(PVOID Context)
     KiIdentifyHostAs(&Pcr->PrcbData, KiFindIdentifyRules(KiMachine.Profile->Version));
     Pcr->PrcbData.MHz =
         HalProcessorMHz(Pcr->HostProcessor != KPRCB_NOT_PINNED ? Pcr->HostProcessor : HalCurrentProcessor());
+    KiIdentifyShape(&Pcr->PrcbData);
 }
 
 /* Each host CPU is asked once; processors that share it say the same. Without pinning one CPU speaks for all. */
@@ -91,6 +92,7 @@ BOOLEAN KiInitializeAddedProcessor(ULONG Index)
     HAL_THREAD Thread;
 
     KiInitializeProcessor(Index);
+    KiPlaceProcessor(&Pcr->PrcbData);
     if (Index >= Asked) {
         KiCopyIdentification(&Pcr->PrcbData, &KiProcessor(Index % Asked)->PrcbData);
         return TRUE;
@@ -112,6 +114,10 @@ VOID KiInitializeProcessors(VOID)
         KiInitializeProcessor(Index);
     }
     KiIdentifyProcessors();
+    for (ULONG Index = 0; Index < KiMachine.ProcessorCount; Index += 1) {
+        KiPlaceProcessor(&KiProcessor(Index)->PrcbData);
+        KiAnnounceProcessor(&KiProcessor(Index)->PrcbData);
+    }
 }
 
 ULONG KiCountInGroup(ULONG Count, USHORT Group)

@@ -77,6 +77,43 @@ static void test_members_at_their_limits_are_taken(void **State)
     StopMachine();
 }
 
+static void test_topologies(void **State)
+{
+    static const char *const Bad[] = {
+        "",        "1",       "1:1:1",      "1:1:1:",    "1:1:1:1:",  "1:1:1:1:1",       "0:1:1:1",
+        "1:0:1:1", "1:1:1:0", ":1:1:1",     "1::1:1",    "1:1:1:1 ",  " 1:1:1:1",        "1:1:-1:1",
+        "a:1:1:1", "1,1,1,1", "1281:1:1:1", "1:1:641:2", "36:36:1:1", "65536:65536:1:1", "4294967297:1:1:1",
+    };
+    static const char *const Good[] = {"1:1:1:1", "2:1:4:2", "01:1:1:0003", "1280:1:1:1", "1:1:1:1280", "5:8:8:4"};
+    KPRCB_CONFIG Config = Configuration(1, 0, 0);
+
+    (void)State;
+    for (ULONG Index = 0; Index < ARRAYSIZE(Bad); Index += 1) {
+        Config.Topology = Bad[Index];
+        Refused(&Config, STATUS_INVALID_PARAMETER);
+    }
+    for (ULONG Index = 0; Index < ARRAYSIZE(Good); Index += 1) {
+        Config.Topology = Good[Index];
+        assert_int_equal(KprcbStart(&Config), STATUS_SUCCESS);
+        StopMachine();
+    }
+    /* It says how many processors there are, or at least for how many there is room. */
+    Config = Configuration(0, 0, 0);
+    Config.Topology = "1:1:3:2";
+    assert_int_equal(KprcbStart(&Config), STATUS_SUCCESS);
+    assert_int_equal(KeQueryActiveProcessorCount(NULL), 6);
+    StopMachine();
+    Config.ProcessorCount = 7;
+    Refused(&Config, STATUS_INVALID_PARAMETER);
+    Config.ProcessorCount = 2;
+    Config.MaximumProcessorCount = 7;
+    Refused(&Config, STATUS_INVALID_PARAMETER);
+    Config.MaximumProcessorCount = 6;
+    assert_int_equal(KprcbStart(&Config), STATUS_SUCCESS);
+    assert_int_equal(KeQueryMaximumProcessorCount(), 6);
+    StopMachine();
+}
+
 /* --- Sizes --- */
 
 /* A config as programs were compiled with: as far as the member after which it ended. */
@@ -99,8 +136,15 @@ static void test_a_smaller_config_of_old_counts_as_zero_beyond(void **State)
     assert_int_equal(KprcbStart(&Config), STATUS_SUCCESS);
     assert_string_equal(KiMachine.Profile->Version, "5.0");
     StopMachine();
+    Config.MaximumProcessorCount = 3;
+    Config.Topology = "no topology";
+    Config.Size = offsetof(KPRCB_CONFIG, Topology);
+    assert_int_equal(KprcbStart(&Config), STATUS_SUCCESS);
+    assert_int_equal(KeQueryMaximumProcessorCount(), 3);
+    StopMachine();
     for (ULONG Size = 0; Size < sizeof(Config); Size += 1) {
-        if (Size != SIZE_THROUGH(TimeIncrement) && Size != SIZE_THROUGH(Version)) {
+        if (Size != SIZE_THROUGH(TimeIncrement) && Size != SIZE_THROUGH(Version) &&
+            Size != offsetof(KPRCB_CONFIG, Topology)) {
             Config.Size = Size;
             Refused(&Config, STATUS_INVALID_PARAMETER);
         }
@@ -153,6 +197,9 @@ static const SETTING Settings[] = {
     {"KPRCB_MAXIMUM_PROCESSORS", "1280", STATUS_SUCCESS},
     {"KPRCB_MAXIMUM_PROCESSORS", "1281", STATUS_INVALID_PARAMETER},
     {"KPRCB_MAXIMUM_PROCESSORS", "some", STATUS_INVALID_PARAMETER},
+    {"KPRCB_TOPOLOGY", "1:2:3:4", STATUS_SUCCESS},
+    {"KPRCB_TOPOLOGY", "", STATUS_SUCCESS},
+    {"KPRCB_TOPOLOGY", "1:2:3", STATUS_INVALID_PARAMETER},
     {"KPRCB_GROUP_SIZE", "1", STATUS_SUCCESS},
     {"KPRCB_GROUP_SIZE", "129", STATUS_INVALID_PARAMETER},
     {"KPRCB_GROUP_SIZE", "x", STATUS_INVALID_PARAMETER},
@@ -231,6 +278,7 @@ int main(void)
     const struct CMUnitTest Tests[] = {
         cmocka_unit_test(test_members_out_of_range_are_refused),
         cmocka_unit_test(test_members_at_their_limits_are_taken),
+        cmocka_unit_test(test_topologies),
         cmocka_unit_test(test_a_smaller_config_of_old_counts_as_zero_beyond),
         cmocka_unit_test(test_a_larger_config_of_the_future_must_be_zero_beyond),
         cmocka_unit_test(test_environment),

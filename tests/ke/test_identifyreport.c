@@ -26,9 +26,9 @@ static HAL_CPU_REPORT NeoverseN1(void)
 
     Report.CoreThreads = 1;
     Report.CacheCount = 3;
-    Report.Caches[0] = (HAL_CACHE){HalUnifiedCache, 2, 8, 64, 1 << 20, 1};
-    Report.Caches[1] = (HAL_CACHE){HalInstructionCache, 1, 4, 64, 64 << 10, 1};
-    Report.Caches[2] = (HAL_CACHE){HalDataCache, 1, 4, 64, 64 << 10, 1};
+    Report.Caches[0] = (HAL_CACHE){HalUnifiedCache, 2, 8, 64, 1 << 20, 1, 0};
+    Report.Caches[1] = (HAL_CACHE){HalInstructionCache, 1, 4, 64, 64 << 10, 1, 0};
+    Report.Caches[2] = (HAL_CACHE){HalDataCache, 1, 4, 64, 64 << 10, 1, 0};
     return Report;
 }
 

@@ -7,9 +7,22 @@
 
 /*
  * Who writes a member once the machine runs, as prcb.h groups them. Sender: of a packet, which its targets count
- * down.
+ * down. Adder: of another processor.
  */
-typedef enum _WRITER { Start, Owner, Locked, Threaded, Sender, Remote, Caller, Inbox, Resident, Taker, Clock } WRITER;
+typedef enum _WRITER {
+    Start,
+    Owner,
+    Locked,
+    Threaded,
+    Sender,
+    Remote,
+    Caller,
+    Inbox,
+    Resident,
+    Taker,
+    Clock,
+    Adder
+} WRITER;
 
 typedef struct _PLACE {
     const char *Name;
@@ -76,6 +89,9 @@ static const PLACE Places[] = {
     PRCB(DpcTimeCount, Clock),
     PRCB(DpcWatchdogCount, Clock),
     PRCB(DpcWatchdogSequenceNumber, Clock),
+    PRCB(CoreProcessorSet, Adder),
+    PRCB(CacheProcessorMask, Adder),
+    PRCB(PackageProcessorSet, Adder),
 };
 
 static void test_members_of_different_writers_share_no_line(void **State)

@@ -159,6 +159,33 @@ MEMBER(KE_PROCESSOR_CHANGE_NOTIFY_CONTEXT, NtNumber, 4, 4);
 MEMBER(KE_PROCESSOR_CHANGE_NOTIFY_CONTEXT, Status, 8, 8);
 MEMBER(KE_PROCESSOR_CHANGE_NOTIFY_CONTEXT, ProcNumber, 12, 12);
 
+/* --- topology.h --- */
+
+SIZE(PROCESSOR_RELATIONSHIP, 40, 36);
+MEMBER(PROCESSOR_RELATIONSHIP, EfficiencyClass, 1, 1);
+MEMBER(PROCESSOR_RELATIONSHIP, GroupCount, 22, 22);
+MEMBER(PROCESSOR_RELATIONSHIP, GroupMask, 24, 24);
+SIZE(NUMA_NODE_RELATIONSHIP, 40, 36);
+MEMBER(NUMA_NODE_RELATIONSHIP, GroupCount, 22, 22);
+MEMBER(NUMA_NODE_RELATIONSHIP, GroupMask, 24, 24);
+SIZE(CACHE_RELATIONSHIP, 48, 44);
+MEMBER(CACHE_RELATIONSHIP, LineSize, 2, 2);
+MEMBER(CACHE_RELATIONSHIP, CacheSize, 4, 4);
+MEMBER(CACHE_RELATIONSHIP, Type, 8, 8);
+MEMBER(CACHE_RELATIONSHIP, GroupCount, 30, 30);
+MEMBER(CACHE_RELATIONSHIP, GroupMask, 32, 32);
+SIZE(PROCESSOR_GROUP_INFO, 48, 44);
+MEMBER(PROCESSOR_GROUP_INFO, ActiveProcessorMask, 40, 40);
+SIZE(GROUP_RELATIONSHIP, 72, 68);
+MEMBER(GROUP_RELATIONSHIP, GroupInfo, 24, 24);
+SIZE(SYSTEM_LOGICAL_PROCESSOR_INFORMATION_EX, 80, 76);
+MEMBER(SYSTEM_LOGICAL_PROCESSOR_INFORMATION_EX, Size, 4, 4);
+MEMBER(SYSTEM_LOGICAL_PROCESSOR_INFORMATION_EX, Processor, 8, 8);
+_Static_assert(RelationProcessorCore == 0 && RelationNumaNode == 1 && RelationCache == 2 &&
+                   RelationProcessorPackage == 3 && RelationGroup == 4 && RelationProcessorDie == 5 &&
+                   RelationNumaNodeEx == 6 && RelationProcessorModule == 7 && RelationAll == 0xFFFF,
+               "relationships");
+
 /* --- machine.h, bugcheck.h: the library's own; they only grow at the end --- */
 
 MEMBER(KPRCB_CONFIG, Size, 0, 0);
@@ -168,6 +195,9 @@ MEMBER(KPRCB_CONFIG, Flags, 12, 12);
 MEMBER(KPRCB_CONFIG, TimeIncrement, 16, 16);
 MEMBER(KPRCB_CONFIG, Version, 24, 20);
 MEMBER(KPRCB_CONFIG, MaximumProcessorCount, 32, 24);
+MEMBER(KPRCB_CONFIG, DpcTimeout, 36, 28);
+MEMBER(KPRCB_CONFIG, DpcWatchdogPeriod, 40, 32);
+MEMBER(KPRCB_CONFIG, Topology, 48, 36);
 
 SIZE(KPRCB_BUGCHECK, 40, 20);
 MEMBER(KPRCB_BUGCHECK, Code, 0, 0);

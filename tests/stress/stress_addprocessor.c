@@ -4,7 +4,8 @@
  * Each round starts a small machine with room, and two adders fill it while actors work on whatever is there.
  * Invariants: every DPC that was inserted runs once, on its target; a rendezvous runs on each active processor exactly
  * once, all of them see the same count for as long as it lasts, and meanwhile nobody is in the middle of a section at
- * DISPATCH_LEVEL anywhere; counts and masks only grow and agree; whatever processor a count admits is complete.
+ * DISPATCH_LEVEL anywhere; counts and masks only grow and agree; whatever processor a count admits is complete; records of
+ * relationships name each active processor once, and sets of the KPRCB none that is not active.
  *
  * Interrupts by signal are off, so that a section without a poll is whole to every rendezvous.
  */
@@ -156,6 +157,61 @@ static ULONG CountOfMasks(void)
     return Count;
 }
 
+/* How many processors the records of a relationship name. */
+static ULONG CountOfRecords(LOGICAL_PROCESSOR_RELATIONSHIP Relationship)
+{
+    union {
+        SYSTEM_LOGICAL_PROCESSOR_INFORMATION_EX Record;
+        UCHAR Bytes[4096];
+    } Buffer;
+    ULONG Length = sizeof(Buffer);
+    ULONG Count = 0;
+
+    Check(KeQueryLogicalProcessorRelationship(NULL, Relationship, &Buffer.Record, &Length) == STATUS_SUCCESS);
+    for (ULONG Offset = 0; Offset < Length;) {
+        PSYSTEM_LOGICAL_PROCESSOR_INFORMATION_EX Record =
+            (PSYSTEM_LOGICAL_PROCESSOR_INFORMATION_EX)&Buffer.Bytes[Offset];
+
+        for (ULONG Group = 0; Relationship != RelationNumaNode && Group < Record->Processor.GroupCount; Group += 1) {
+            Count += (ULONG)__builtin_popcountll(Record->Processor.GroupMask[Group].Mask);
+        }
+        if (Relationship == RelationNumaNode) {
+            Count += (ULONG)__builtin_popcountll(Record->NumaNode.GroupMask.Mask);
+        }
+        Offset += Record->Size;
+    }
+    return Count;
+}
+
+static ULONG CountOfNodes(void)
+{
+    ULONG Count = 0;
+
+    for (ULONG Node = 0; Node <= KeQueryHighestNodeNumber(); Node += 1) {
+        Count += KeQueryNodeActiveProcessorCount((USHORT)Node);
+    }
+    return Count;
+}
+
+static void LookAtTopology(ACTOR *Actor)
+{
+    static const LOGICAL_PROCESSOR_RELATIONSHIP Whole[] = {RelationProcessorCore, RelationProcessorPackage,
+                                                           RelationNumaNode, RelationProcessorDie};
+    ULONG Before = KeQueryActiveProcessorCountEx(ALL_PROCESSOR_GROUPS);
+    PKPRCB Prcb = KiProcessor(Actor->Random % Before)->Prcb;
+    ULONG Records = CountOfRecords(Whole[(Actor->Random >> 8) % ARRAYSIZE(Whole)]);
+    ULONG Nodes = CountOfNodes();
+    KAFFINITY Core = __atomic_load_n(&Prcb->CoreProcessorSet, __ATOMIC_RELAXED);
+    KAFFINITY Package = __atomic_load_n(&Prcb->PackageProcessorSet.Bitmap[Prcb->Group], __ATOMIC_RELAXED);
+    KAFFINITY Node = __atomic_load_n(&Prcb->ParentNode->ProcessorMask, __ATOMIC_RELAXED);
+    KAFFINITY Active = KeQueryGroupAffinity(Prcb->Group);
+    ULONG After = KeQueryActiveProcessorCountEx(ALL_PROCESSOR_GROUPS);
+
+    Check(Records >= Before && Nodes >= Records && Nodes <= After);
+    Check((Core & ~Active) == 0 && (Package & ~Active) == 0 && (Node & ~Active) == 0);
+    Check((Core & ~Package) == 0 && (Core & Prcb->GroupSetMember) != 0);
+}
+
 static void LookAtCounts(ACTOR *Actor)
 {
     ULONG Before = KeQueryActiveProcessorCountEx(ALL_PROCESSOR_GROUPS);
@@ -189,8 +245,10 @@ static void Act(ACTOR *Actor, ULONG Random)
         break;
     case 4:
     case 5:
-    case 6:
         LookAtCounts(Actor);
+        break;
+    case 6:
+        LookAtTopology(Actor);
         break;
     case 7:
     case 8:
@@ -246,6 +304,7 @@ static void RunRound(ULONG Round, ULONG Operations)
     pthread_t Adders[2];
 
     Config.MaximumProcessorCount = MAXIMUM;
+    Config.Topology = Round % 2 == 0 ? "2:1:3:2" : NULL;
     assert_int_equal(KprcbStart(&Config), STATUS_SUCCESS);
     Gate = Progress = 0;
     for (ULONG Index = 0; Index < ACTORS; Index += 1) {

@@ -57,7 +57,11 @@ FORCEINLINE BOOLEAN KprcbIsWide(ULONG Offset)
            KPRCB_WITHIN(Offset, PrcbData.CurrentPacket) || KPRCB_WITHIN(Offset, PrcbData.WorkerRoutine) ||
            KPRCB_WITHIN(Offset, PrcbData.TargetSets) || KPRCB_WITHIN(Offset, PrcbData.SignalDone) ||
            KPRCB_WITHIN(Offset, PrcbData.DpcRuntimeHistoryHashTable) ||
-           KPRCB_WITHIN(Offset, PrcbData.DpcRuntimeHistoryHashTableCleanupDpc);
+           KPRCB_WITHIN(Offset, PrcbData.DpcRuntimeHistoryHashTableCleanupDpc) ||
+           KPRCB_WITHIN(Offset, PrcbData.ParentNode) || KPRCB_WITHIN(Offset, PrcbData.MultiThreadSetMaster) ||
+           KPRCB_WITHIN(Offset, PrcbData.MultiThreadProcessorSet) || KPRCB_WITHIN(Offset, PrcbData.CoreProcessorSet) ||
+           KPRCB_WITHIN(Offset, PrcbData.CacheProcessorMask) ||
+           KPRCB_WITHIN(Offset, PrcbData.PackageProcessorSet.Bitmap);
 }
 
 FORCEINLINE ULONG_PTR KprcbReadPointer(ULONG Offset)
