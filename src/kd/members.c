@@ -39,6 +39,12 @@ static void KdExplainBuild(ULONGLONG Value, ULONG Element, char *Text, size_t Si
     KdAppend(Text, Size, (Value & PRCB_BUILD_UNIPROCESSOR) != 0 ? "uniprocessor" : "multiprocessor");
 }
 
+static void KdExplainCpuid(ULONGLONG Value, ULONG Element, char *Text, size_t Size)
+{
+    (void)Element;
+    KdAppend(Text, Size, Value != 0 ? "the CPU has cpuid" : "no cpuid, or none that the version takes");
+}
+
 static void KdExplainVendor(ULONGLONG Value, ULONG Element, char *Text, size_t Size)
 {
     (void)Element;
@@ -189,7 +195,7 @@ const KD_MEMBER KdPrcbMembers[] = {
     ROW(KPRCB, NestingLevel, "UCHAR", KdNumber, "depth of interrupts", NULL),
     ROW(KPRCB, BuildType, "USHORT", KdHex, "build:", KdExplainBuild),
     ROW(KPRCB, CpuType, "CHAR", KdHex, "family", NULL),
-    ROW(KPRCB, CpuID, "CHAR", KdNumber, "1: the CPU has cpuid", NULL),
+    ROW(KPRCB, CpuID, "CHAR", KdNumber, "", KdExplainCpuid),
     ROW(KPRCB, CpuStepping, "UCHAR", KdHex, "stepping", NULL),
     ROW(KPRCB, CpuModel, "UCHAR", KdHex, "model", NULL),
 #undef GROUP
