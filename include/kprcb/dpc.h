@@ -168,7 +168,8 @@ KPRCB_API VOID KeGenericCallDpc(PKDEFERRED_ROUTINE Routine, PVOID Context);
 
 /*
  * KeSignalCallDpcDone (the same). Called once by each routine of a KeGenericCallDpc as its last act, with its
- * SystemArgument1. Without it the caller waits for ever. DISPATCH_LEVEL.
+ * SystemArgument1. Without it the caller waits for ever; a second time is bug check TIMER_OR_DPC_INVALID, which on a free
+ * build lets the caller go too early. DISPATCH_LEVEL.
  */
 KPRCB_API VOID KeSignalCallDpcDone(PVOID SystemArgument1);
 

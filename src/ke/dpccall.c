@@ -31,6 +31,9 @@
 #define KI_CALL_SLEEP 1000000     /* ns */
 #define KI_CALL_SLEEPS 0x80000000 /* in Remaining: the caller sleeps */
 
+/* KTHREAD.ServedCall of a routine that is done: a second time would let the caller go too early. */
+#define KI_CALL_DONE(Remaining) ((PVOID)((ULONG_PTR)(Remaining) | 1))
+
 typedef struct _KI_CALL_BARRIER {
     LONG Parties;
     LONG volatile Missing;
@@ -85,7 +88,9 @@ VOID KeSignalCallDpcDone(PVOID SystemArgument1)
 
     KiCheckOwnerLevel(Block);
     if (Block->Thread->ServedCall == SystemArgument1) {
-        Block->Thread->ServedCall = NULL;
+        Block->Thread->ServedCall = KI_CALL_DONE(SystemArgument1);
+    } else if (Block->Thread->ServedCall == KI_CALL_DONE(SystemArgument1) && Block->Checked) {
+        KeBugCheckEx(TIMER_OR_DPC_INVALID, 4, (ULONG_PTR)SystemArgument1, 0, (ULONG_PTR)__builtin_return_address(0));
     }
     if (__atomic_fetch_sub(Remaining, 1, __ATOMIC_ACQ_REL) == KI_CALL_SLEEPS + 1) {
         HalWake(Remaining, 1);

@@ -2,8 +2,8 @@
  * ki.h - the door of src/ke: what its files share.
  *
  * Lock order: the addition lock (addprocessor.c), KiMachineLock, KiThreadLock, KiCatchLock, the broadcast lock
- * (ipicall.c), KDPC_DATA.DpcLock. A holder of DpcLock calls nothing that waits, and has interrupts masked
- * (KiMaskInterrupts).
+ * (ipicall.c), KDPC_DATA.DpcLock, that of threaded DPCs first. A holder of DpcLock calls nothing that waits, and has
+ * interrupts masked (KiMaskInterrupts).
  */
 #ifndef KI_H
 #define KI_H

@@ -299,9 +299,39 @@ static VOID Synchronize(PVOID Context)
     (VOID) KeSignalCallDpcSynchronize(Context);
 }
 
+static VOID TwiceRoutine(PKDPC Dpc, PVOID Context, PVOID Argument1, PVOID Argument2)
+{
+    UNREFERENCED_PARAMETER(Dpc);
+    UNREFERENCED_PARAMETER(Argument2);
+    KeSignalCallDpcDone(Argument1);
+    if (KeGetCurrentProcessorIndex() == *(ULONG *)Context) {
+        KeSignalCallDpcDone(Argument1);
+    }
+}
+
+static VOID CallTwice(PVOID Context)
+{
+    KeGenericCallDpc(TwiceRoutine, Context);
+    KeFlushQueuedDpcs();
+}
+
 static VOID CallNothing(PVOID Context)
 {
     KeGenericCallDpc(NULL, Context);
+}
+
+static void TestDoneTwiceIsABugCheck(void **State)
+{
+    CALL After = {.Processors = 2};
+
+    (void)State;
+    StartAttached(2, MachineFlags);
+    for (ULONG Processor = 0; Processor < 2; Processor += 1) {
+        assert_int_equal(CaughtCode(CallTwice, &Processor), TIMER_OR_DPC_INVALID);
+        KeGenericCallDpc(CountRoutine, &After);
+        assert_int_equal(After.Ended, 2 * (Processor + 1));
+    }
+    StopMachine();
 }
 
 static void TestMisuseIsABugCheck(void **State)
@@ -380,6 +410,7 @@ int main(void)
         cmocka_unit_test(TestAProcessorAddedMeanwhileHasNoPart),
         cmocka_unit_test(TestThoseWhoWaitAtTheBarrierServeIpis),
         cmocka_unit_test(TestMisuseIsABugCheck),
+        cmocka_unit_test(TestDoneTwiceIsABugCheck),
         cmocka_unit_test(TestABugCheckInARoutineEndsTheCall),
     };
 
