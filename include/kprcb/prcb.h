@@ -229,6 +229,9 @@ typedef struct DECLSPEC_ALIGN(KPRCB_CACHE_LINE) _KPRCB {
 
     /* owner: counts of what ran on this processor */
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) ULONG InterruptCount;
+    ULONG SpinLockAcquireCount;    /* acquires out of line: not those of a biased resident's free lock, its only one */
+    ULONG SpinLockContentionCount; /* acquires that had to wait */
+    ULONG SpinLockSpinCount;       /* looks at locks by those that waited */
     ULONG DpcLastCount;
     ULONG DpcLastTick; /* the clock tick of the last update of DpcRequestRate */
     ULONG DpcRequestRate;

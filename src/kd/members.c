@@ -220,6 +220,9 @@ const KD_MEMBER KdPrcbMembers[] = {
 #undef GROUP
 #define GROUP "Performance Counters"
     ROW(KPRCB, InterruptCount, "ULONG", KdNumber, "interrupts taken", NULL),
+    ROW(KPRCB, SpinLockAcquireCount, "ULONG", KdNumber, "spin locks acquired out of line", NULL),
+    ROW(KPRCB, SpinLockContentionCount, "ULONG", KdNumber, "acquires that had to wait", NULL),
+    ROW(KPRCB, SpinLockSpinCount, "ULONG", KdNumber, "looks at the locks meanwhile", NULL),
 #undef GROUP
 #define GROUP "Inter-Processor Interrupts"
     ROW(KPRCB, ProcessorSignature, "ULONG", KdHex, "eax of cpuid leaf 1", NULL),

@@ -142,7 +142,7 @@ static void KdReadBlock(const KD_TARGET *Target, ULONGLONG Address, PKD_THREAD T
 
         memcpy(&Entry, Block + Held->Offset + Index * sizeof(Entry), sizeof(Entry));
         /* The count is raised before the entry is stored. */
-        if (Entry != 0) {
+        if (Entry != 0 && (PVOID)Entry != KI_NO_LOCK) {
             KdReadHeld(Target, Entry, &Thread->Held[Thread->HeldCount]);
             Thread->HeldCount++;
         }

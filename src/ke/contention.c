@@ -71,6 +71,7 @@ ULONGLONG KiBeginWait(KPRCB_THREAD_BLOCK *Block)
 {
     BOOLEAN Outnumbered = KiIsCrowded() || __atomic_load_n(&KiSleepers, __ATOMIC_RELAXED) != 0;
 
+    KiCount(&Block->Pcr->PrcbData.SpinLockContentionCount, 1);
     return Outnumbered && Block->Thread->Kind != KiMachineThread ? HalMonotonicTime() : 0;
 }
 
@@ -86,11 +87,12 @@ static BOOLEAN KiMustRest(PKTHREAD Thread, PKI_SLOT Slot)
     return Worker != Thread;
 }
 
-VOID KiEndWait(KPRCB_THREAD_BLOCK *Block, const volatile VOID *Lock, ULONGLONG Begin)
+VOID KiEndWait(KPRCB_THREAD_BLOCK *Block, const volatile VOID *Lock, ULONGLONG Begin, ULONG Spins)
 {
     PKTHREAD Thread = Block->Thread;
     ULONGLONG Now;
 
+    KiCount(&Block->Pcr->PrcbData.SpinLockSpinCount, Spins);
     if (Begin == 0) {
         return;
     }

@@ -262,9 +262,12 @@ VOID KiEndResidency(KPRCB_THREAD_BLOCK *Block);
 
 /* --- contention.c: hot locks --- */
 
-/* Around a wait for a spin lock, at DISPATCH_LEVEL or above. Begin: what KiBeginWait has returned. */
+/*
+ * Around a wait for a spin lock, at DISPATCH_LEVEL or above. Begin: what KiBeginWait has returned. Spins: how often it
+ * looked.
+ */
 ULONGLONG KiBeginWait(KPRCB_THREAD_BLOCK *Block);
-VOID KiEndWait(KPRCB_THREAD_BLOCK *Block, const volatile VOID *Lock, ULONGLONG Begin);
+VOID KiEndWait(KPRCB_THREAD_BLOCK *Block, const volatile VOID *Lock, ULONGLONG Begin, ULONG Spins);
 /* At the start of the machine, while no thread rests. */
 VOID KiForgetHotLocks(VOID);
 /* Rests, if that is due. IRQL < DISPATCH_LEVEL. */
@@ -512,10 +515,18 @@ BOOLEAN KiIsRecorded(KPRCB_THREAD_BLOCK *Block, PVOID Lock);
 VOID KiReplaceHeld(KPRCB_THREAD_BLOCK *Block, PVOID Lock, PVOID Replacement);
 VOID KiHoldSurplus(KPRCB_THREAD_BLOCK *Block);
 
+/* A member of the KPRCB of the processor that the caller owns. */
+static inline VOID KiCount(ULONG *Counter, ULONG Increment)
+{
+    __atomic_store_n(Counter, *Counter + Increment, __ATOMIC_RELAXED);
+}
+
+/* A lock that was acquired out of line. */
 static inline VOID KiHoldLock(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
 {
     ULONG Index = Block->HeldCount;
 
+    KiCount(&Block->Pcr->PrcbData.SpinLockAcquireCount, 1);
     if (__builtin_expect(Index < KPRCB_HELD_LOCKS, 1)) {
         /* The count first: an interrupt in between uses the next entry. */
         __atomic_store_n(&Block->HeldCount, (UCHAR)(Index + 1), __ATOMIC_RELAXED);

@@ -45,14 +45,15 @@ static inline BOOLEAN KiNodeWaits(PKSPIN_LOCK_QUEUE Node)
     return ((ULONG_PTR)__atomic_load_n(&Node->Lock, __ATOMIC_ACQUIRE) & LOCK_QUEUE_WAIT) != 0;
 }
 
-static VOID KiAwaitTurn(PKSPIN_LOCK_QUEUE Node, BOOLEAN Holding)
+/* Returns how often it looked. */
+static ULONG KiAwaitTurn(PKSPIN_LOCK_QUEUE Node, BOOLEAN Holding)
 {
     KI_SPIN Spin = {.Reason = "a queued spin lock", .Object = KiNodeLock(Node), .Holding = Holding};
+    ULONG Most = KiIsCrowded() ? KI_CROWDED_PAUSES : KI_QUEUE_PAUSES;
 
-    for (ULONG Pauses = KiIsCrowded() ? KI_QUEUE_PAUSES - KI_CROWDED_PAUSES : 0; Pauses < KI_QUEUE_PAUSES;
-         Pauses += 1) {
+    for (ULONG Pauses = 0; Pauses < Most; Pauses += 1) {
         if (!KiNodeWaits(Node)) {
-            return;
+            return Pauses;
         }
         HalPause();
     }
@@ -60,14 +61,15 @@ static VOID KiAwaitTurn(PKSPIN_LOCK_QUEUE Node, BOOLEAN Holding)
         KiSpin(&Spin);
     }
     KiEndSpin(&Spin);
+    return Most + Spin.Steps;
 }
 
 VOID KfAwaitSpinLockQueue(PKSPIN_LOCK_QUEUE Node)
 {
     ULONGLONG Begin = KiBeginWait(&KprcbThread);
+    ULONG Spins = KiAwaitTurn(Node, FALSE);
 
-    KiAwaitTurn(Node, FALSE);
-    KiEndWait(&KprcbThread, KiNodeLock(Node), Begin);
+    KiEndWait(&KprcbThread, KiNodeLock(Node), Begin, Spins);
 }
 
 /* Says OWNER from the start: nobody else looks at Lock before the node is linked. */
@@ -142,7 +144,7 @@ static VOID KiReleaseQueuedLock(KPRCB_THREAD_BLOCK *Block, PKSPIN_LOCK_QUEUE Nod
 
 VOID KiPassQueuedLock(PKSPIN_LOCK_QUEUE Node)
 {
-    KiAwaitTurn(Node, TRUE);
+    (VOID) KiAwaitTurn(Node, TRUE);
     KiDequeue(KiNodeLock(Node), Node);
 }
 

@@ -91,7 +91,7 @@ static VOID KiAwaitShared(KPRCB_THREAD_BLOCK *Block, PEX_SPIN_LOCK SpinLock)
         }
     } while (!KiEnterShared(SpinLock));
     KiEndSpin(&Spin);
-    KiEndWait(Block, SpinLock, Begin);
+    KiEndWait(Block, SpinLock, Begin, Spin.Steps);
 }
 
 /* All cases; not recorded yet. */
@@ -135,7 +135,7 @@ VOID ExfAwaitSpinLockExclusive(PEX_SPIN_LOCK SpinLock)
         }
     }
     KiEndSpin(&Spin);
-    KiEndWait(Block, SpinLock, Begin);
+    KiEndWait(Block, SpinLock, Begin, Spin.Steps);
     KiHoldLock(Block, KPRCB_HELD_EXCLUSIVE(SpinLock));
 }
 

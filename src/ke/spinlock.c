@@ -44,7 +44,7 @@ VOID KfAwaitSpinLock(PKSPIN_LOCK SpinLock)
         }
     } while (!KiTrySpinLock(SpinLock, Block->SpinLockValue));
     KiEndSpin(&Spin);
-    KiEndWait(Block, SpinLock, Begin);
+    KiEndWait(Block, SpinLock, Begin, Spin.Steps);
     KiHoldLock(Block, SpinLock);
 }
 

@@ -68,6 +68,7 @@ static const PLACE Places[] = {
     PRCB(ThreadDpcEnable, Start),
     PRCB(LockQueue, Owner),
     PRCB(InterruptCount, Owner),
+    PRCB(SpinLockAcquireCount, Owner),
     PRCB(DpcLastCount, Owner),
     PRCB(DpcRequestRate, Owner),
     PRCB(DpcStack, Owner),
