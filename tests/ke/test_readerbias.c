@@ -14,7 +14,7 @@
 #define ENOUGH 1000 /* reads that bias a lock */
 #define LINES 6
 #define WRITES 20000
-#define SANITIZED_WRITES 2000
+#define SANITIZED_WRITES 300
 #define EXPECTED_WRITES 1000000
 
 static void ReadOften(PEX_SPIN_LOCK SpinLock, ULONG Reads)
