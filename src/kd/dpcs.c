@@ -12,7 +12,10 @@
 #define MAXIMUM_DPCS 256 /* shown of one queue */
 #define TO_HEAD 1        /* in a link of the inbox */
 
-/* Numbers of the KPRCB that tell of DPCs, by their NT names; members that the target lacks are left out. */
+/*
+ * Numbers of the KPRCB that tell of DPCs, by their NT names; members that the target lacks are left out. None is
+ * negative, but for LONGs for a moment, which are shown as such.
+ */
 static const struct {
     KD_FIELD_INDEX Field;
     const char *Name;
@@ -24,6 +27,12 @@ static const struct {
     {KdKPRCB_ThreadDpcEnable, "ThreadDpcEnable"},
     {KdKPRCB_DpcThreadRequested, "DpcThreadRequested"},
     {KdKPRCB_DpcThreadActive, "DpcThreadActive"},
+    {KdKPRCB_DpcBypassCount, "DpcBypassCount"},
+    {KdKPRCB_AdjustDpcThreshold, "AdjustDpcThreshold"},
+    {KdKPRCB_DpcTimeCount, "DpcTimeCount"},
+    {KdKPRCB_DpcTimeLimit, "DpcTimeLimit"},
+    {KdKPRCB_DpcWatchdogPeriod, "DpcWatchdogPeriod"},
+    {KdKPRCB_DpcWatchdogCount, "DpcWatchdogCount"},
 };
 
 static const char *const KdQueueNames[] = {"normal", "threaded"};
@@ -133,6 +142,11 @@ static ULONGLONG KdWaiting(const KD_QUEUE *Queue)
     return (Queue->Depth > 0 ? (ULONGLONG)Queue->Depth : 0) + Queue->InboxCount;
 }
 
+static LONGLONG KdNumber32(const KD_TARGET *Target, const KD_SAMPLE *Sample, ULONG Processor, ULONG Number)
+{
+    return (LONG)KdGet(Target, KdPrcb(Target, Sample, Processor), KdNumbers[Number].Field);
+}
+
 /* --- text --- */
 
 static void KdPrintDpc(PKD_TARGET Target, const KD_QUEUED *Queued)
@@ -184,9 +198,8 @@ static void KdPrintNumbers(const KD_TARGET *Target, const KD_SAMPLE *Sample, ULO
 
     for (ULONG Number = 0; Number < ARRAYSIZE(KdNumbers) && Length < sizeof(Text); Number++) {
         if (KdHas(Target, KdNumbers[Number].Field)) {
-            Length += (size_t)snprintf(Text + Length, sizeof(Text) - Length, "%s %s %" PRIu64, Number != 0 ? "," : "",
-                                       KdNumbers[Number].Name,
-                                       KdGet(Target, KdPrcb(Target, Sample, Index), KdNumbers[Number].Field));
+            Length += (size_t)snprintf(Text + Length, sizeof(Text) - Length, "%s %s %" PRId64, Number != 0 ? "," : "",
+                                       KdNumbers[Number].Name, KdNumber32(Target, Sample, Index, Number));
         }
     }
     KdPrint("\n");
@@ -261,8 +274,7 @@ static void KdDpcsJson(PKD_TARGET Target, const KD_SAMPLE *Sample, const KD_SAMP
         KdJsonNumber("index", Index);
         for (ULONG Number = 0; Number < ARRAYSIZE(KdNumbers); Number++) {
             if (KdHas(Target, KdNumbers[Number].Field)) {
-                KdJsonNumber(KdNumbers[Number].Name,
-                             KdGet(Target, KdPrcb(Target, Sample, Index), KdNumbers[Number].Field));
+                KdJsonSigned(KdNumbers[Number].Name, KdNumber32(Target, Sample, Index, Number));
             }
         }
         KdJsonOpen("queues", '[');

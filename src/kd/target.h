@@ -43,6 +43,12 @@
     Optional(KPRCB, DpcThreadRequested) \
     Optional(KPRCB, DpcThreadActive) \
     Optional(KPRCB, ThreadDpcEnable) \
+    Optional(KPRCB, DpcBypassCount) \
+    Optional(KPRCB, AdjustDpcThreshold) \
+    Optional(KPRCB, DpcTimeCount) \
+    Optional(KPRCB, DpcTimeLimit) \
+    Optional(KPRCB, DpcWatchdogPeriod) \
+    Optional(KPRCB, DpcWatchdogCount) \
     Needed(KPRCB, DpcRoutineActive) \
     Optional(KPRCB, InterruptCount) \
     Optional(KPRCB, DpcRequestRate) \

@@ -48,13 +48,20 @@ static void KdInterrupt(int Signal)
 
 static void KdOpenScreen(KD_SCREEN *Screen, const KD_TARGET *Target, BOOLEAN Json)
 {
+    sigset_t Signals;
     struct sigaction Action = {.sa_handler = KdInterrupt, .sa_flags = (int)SA_RESETHAND};
 
     memset(Screen, 0, sizeof(*Screen));
+    sigemptyset(&Signals);
+    sigaddset(&Signals, SIGINT);
+    sigaddset(&Signals, SIGTERM);
+    sigaddset(&Signals, SIGHUP);
     if (pipe2(KdSignalPipe, O_CLOEXEC | O_NONBLOCK) == 0) {
         sigaction(SIGINT, &Action, NULL);
         sigaction(SIGTERM, &Action, NULL);
         sigaction(SIGHUP, &Action, NULL);
+        /* Whoever started this may have blocked them. */
+        sigprocmask(SIG_UNBLOCK, &Signals, NULL);
     }
     Screen->Process = (int)syscall(SYS_pidfd_open, (pid_t)Target->Pid, 0);
     Screen->Drawn = !Json && isatty(STDOUT_FILENO);

@@ -86,6 +86,12 @@ static VOID KiDescribePrcb(PKI_DEBUG_WRITER Writer)
     KI_DESCRIBE_MEMBER(Writer, KPRCB, DpcThreadRequested);
     KI_DESCRIBE_MEMBER(Writer, KPRCB, DpcThreadActive);
     KI_DESCRIBE_MEMBER(Writer, KPRCB, ThreadDpcEnable);
+    KI_DESCRIBE_MEMBER(Writer, KPRCB, DpcBypassCount);
+    KI_DESCRIBE_MEMBER(Writer, KPRCB, AdjustDpcThreshold);
+    KI_DESCRIBE_MEMBER(Writer, KPRCB, DpcTimeCount);
+    KI_DESCRIBE_MEMBER(Writer, KPRCB, DpcTimeLimit);
+    KI_DESCRIBE_MEMBER(Writer, KPRCB, DpcWatchdogPeriod);
+    KI_DESCRIBE_MEMBER(Writer, KPRCB, DpcWatchdogCount);
     KI_DESCRIBE_MEMBER(Writer, KPRCB, RequestSummary);
     KI_DESCRIBE_MEMBER(Writer, KPRCB, SignalDone);
     KI_DESCRIBE_MEMBER(Writer, KPRCB, PacketBarrier);

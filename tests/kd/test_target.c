@@ -282,7 +282,7 @@ static void TestWrongBlocksAreRefused(void **State)
         {OddOwner, "KPCR.Owner"},
         {LargePcr, "KPCR"},
         {EmptyThread, "KTHREAD"},
-        {SmallPrcb, "KPCR.PrcbData"},
+        {SmallPrcb, "has another layout"},
         {ManySlots, "KiSlotCount"},
     };
 
