@@ -52,6 +52,7 @@ extern const BENCH_ROW BenchDpcThreadRows[];
 extern const BENCH_ROW BenchIpiRows[];
 extern const BENCH_ROW BenchMachineRows[];
 extern const BENCH_ROW BenchCpuidRows[];
+extern const BENCH_ROW BenchWatchRows[];
 
 typedef struct _BENCH_RESULT {
     const BENCH_ROW *Row;

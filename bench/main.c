@@ -37,6 +37,7 @@ static const BENCH_ROW *const Tables[] = {
     BenchIpiRows,
     BenchMachineRows,
     BenchCpuidRows,
+    BenchWatchRows,
 };
 
 static struct {
