@@ -6,6 +6,7 @@
 
 #include <kprcb/kprcb.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #define LINE __attribute__((aligned(128)))
@@ -262,6 +263,60 @@ static void ParkedComputing(const BENCH_ROW *Row)
     Parked(Row, Compute);
 }
 
+/* --- history: what it costs to know how long routines take --- */
+
+/* The same for one routine by the host's clock. */
+static struct {
+    uint64_t Count, Total, Longest;
+} Timed;
+
+static uint64_t HostTime(void)
+{
+    struct timespec Now;
+
+    clock_gettime(CLOCK_MONOTONIC, &Now);
+    return (uint64_t)Now.tv_sec * 1000000000 + (uint64_t)Now.tv_nsec;
+}
+
+static VOID TimingRoutine(PKDPC Dpc, PVOID DeferredContext, PVOID SystemArgument1, PVOID SystemArgument2)
+{
+    uint64_t Start = HostTime();
+    uint64_t Elapsed;
+
+    CountRoutine(Dpc, DeferredContext, SystemArgument1, SystemArgument2);
+    Elapsed = HostTime() - Start;
+    Timed.Count += 1;
+    Timed.Total += Elapsed;
+    Timed.Longest = Elapsed > Timed.Longest ? Elapsed : Timed.Longest;
+}
+
+static inline void RunHere(void *Context)
+{
+    KeInsertQueueDpc(Context, NULL, NULL);
+}
+
+static double HistorySample(void *Context, double Seconds)
+{
+    bool Recorded = Context != NULL;
+
+    KprcbSetDpcHistory(Recorded);
+    KeInitializeDpc(&Dpcs[0], Recorded ? CountRoutine : TimingRoutine, NULL);
+    return BenchLoop(RunHere, &Dpcs[0], Seconds, 64);
+}
+
+static void History(const BENCH_ROW *Row)
+{
+    static char Recorded;
+    BENCH_SIDE Sides[] = {{"dpc", HistorySample, &Recorded, NULL}, {"clock_gettime", HistorySample, NULL, NULL}};
+    BENCH_PLAN Plan = BenchPlan(1, 2);
+
+    if (Open(Row)) {
+        BenchCompare(Row, &Plan, Sides, 2, NULL);
+        KprcbSetDpcHistory(FALSE);
+        Close(Row);
+    }
+}
+
 const BENCH_ROW BenchDpcRows[] = {{"dpc.throughput",
                                    "DPCs to another processor, 256 outstanding at most",
                                    {{"eventfd_list", 1.0, 0.75}},
@@ -286,5 +341,10 @@ const BENCH_ROW BenchDpcRows[] = {{"dpc.throughput",
                                    "the same while its resident computes, on the same CPU, without calling the library",
                                    {{"eventfd", 1.05, 1.0}},
                                    ParkedComputing,
+                                   0},
+                                  {"dpc.history",
+                                   "a DPC for the own processor, with its routine's times recorded",
+                                   {{"clock_gettime", 1.0, 0}},
+                                   History,
                                    0},
                                   {0}};
