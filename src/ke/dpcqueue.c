@@ -343,7 +343,7 @@ VOID KiUpdateDpcRate(PKPRCB Prcb)
 {
     ULONG Tick = (ULONG)(HalMonotonicTime() / 100 / KiMachine.TimeIncrement);
     ULONG Elapsed = Tick - Prcb->DpcLastTick;
-    ULONG Count = Prcb->DpcData[DPC_NORMAL].DpcCount;
+    ULONG Count = __atomic_load_n(&Prcb->DpcData[DPC_NORMAL].DpcCount, __ATOMIC_RELAXED); /* the clock calls too */
 
     if (Elapsed == 0) {
         return;

@@ -17,7 +17,7 @@
  * A violation is told in three steps, a look apart, until one succeeds. OVERDUE in Request: the owner finds it at its next
  * poll, which is also the end of the DPC, and bug checks there. Then the host's interrupt, which polls for an owner
  * that does not: there the bug check cannot end what runs, and is delivered to the catcher. Then the clock delivers it
- * itself, or reports and aborts. Each of them takes WATCHED away with OVERDUE, so the count begins anew.
+ * itself, or reports and aborts. What was told is not told again: a DPC, or a thread, that nothing could end may go on.
  *
  *   word                            written by                              read by
  *   WATCHED, OVERDUE                the clock, and the owner that asks, OR;  the owner, the clock
@@ -43,8 +43,11 @@ typedef struct _KI_WATCH {
     LONG HostId;    /* of it: the memory may be another thread's by now */
     ULONG DpcCount;
     BOOLEAN InDpc;
-    BOOLEAN Certain;        /* WATCHED came while the processor was owned */
-    UCHAR Steps;            /* the clock's: looks that have found a violation in a row */
+    BOOLEAN Certain;    /* WATCHED came while the processor was owned */
+    UCHAR Steps;        /* the clock's: looks that have found a violation in a row */
+    BOOLEAN PeriodTold; /* since the processor was last let go */
+    BOOLEAN DpcTold;    /* of the DPC ToldDpc */
+    ULONG ToldDpc;
     ULONGLONG Time;         /* ns of CPU time that the owner had used by then */
     ULONGLONG DpcTime;      /* ns, of the DPC that ran at the last look */
     ULONGLONG DispatchTime; /* ns, since the processor was last let go */
@@ -87,6 +90,7 @@ static VOID KiCountTime(PKI_WATCH Watch, PKPCR Pcr, PKTHREAD Owner, LONG HostId,
         Watch->DispatchTime = Watch->DpcTime = 0;
         Watch->Time = Time;
         Watch->Certain = Owner == KprcbThread.Thread;
+        Watch->PeriodTold = FALSE;
         __atomic_store_n(&Prcb->DpcWatchdogSequenceNumber, Prcb->DpcWatchdogSequenceNumber + 1, __ATOMIC_RELAXED);
     } else if (!Watch->Certain) {
         Watch->Certain = TRUE;
@@ -120,7 +124,8 @@ static BOOLEAN KiPublishCounts(PKI_WATCH Watch, PKPRCB Prcb)
     ULONG DpcTicks = (ULONG)(Watch->DpcTime / KiTickTime());
     ULONGLONG Ticks = Watch->DispatchTime / KiTickTime();
     ULONG Period = (ULONG)Prcb->DpcWatchdogPeriod;
-    BOOLEAN Long = Prcb->DpcTimeLimit != 0 && DpcTicks > Prcb->DpcTimeLimit;
+    BOOLEAN Long = Prcb->DpcTimeLimit != 0 && DpcTicks > Prcb->DpcTimeLimit &&
+                   !(Watch->DpcTold && Watch->ToldDpc == Watch->DpcCount);
     LONG Left = Ticks < Period ? (LONG)(Period - (ULONG)Ticks) : 0;
 
     /* A look at a processor that nobody owns writes nothing. */
@@ -130,7 +135,7 @@ static BOOLEAN KiPublishCounts(PKI_WATCH Watch, PKPRCB Prcb)
     if (Prcb->DpcWatchdogCount != Left) {
         __atomic_store_n(&Prcb->DpcWatchdogCount, Left, __ATOMIC_RELAXED);
     }
-    if (!Long && (Period == 0 || Ticks < Period)) {
+    if (!Long && (Period == 0 || Ticks < Period || Watch->PeriodTold)) {
         return FALSE;
     }
     __atomic_store_n(&Watch->Culprit, Watch->Owner, __ATOMIC_RELAXED);
@@ -161,10 +166,21 @@ BOOLEAN KiWatchProcessor(PKPCR Pcr, PKTHREAD Owner, LONG HostId, ULONGLONG Time)
     return Overdue;
 }
 
+/* What somebody is about to tell. */
 static KPRCB_BUGCHECK KiDescribeViolation(PKI_WATCH Watch, PKPRCB Prcb)
 {
     KPRCB_BUGCHECK BugCheck = {.Code = DPC_WATCHDOG_VIOLATION};
 
+    KiMaskInterrupts(&KprcbThread);
+    KiAcquireInternalLock(&Watch->Lock);
+    if (Watch->Kind == KiSingleDpc) {
+        Watch->DpcTold = TRUE;
+        Watch->ToldDpc = Watch->Dpc;
+    } else {
+        Watch->PeriodTold = TRUE;
+    }
+    KiReleaseInternalLock(&Watch->Lock);
+    KiUnmaskInterrupts(&KprcbThread);
     BugCheck.Parameter[0] = __atomic_load_n(&Watch->Kind, __ATOMIC_RELAXED);
     if (BugCheck.Parameter[0] == KiSingleDpc) {
         BugCheck.Parameter[1] = __atomic_load_n(&Watch->Ticks, __ATOMIC_RELAXED);
@@ -178,23 +194,20 @@ static KPRCB_BUGCHECK KiDescribeViolation(PKI_WATCH Watch, PKPRCB Prcb)
 VOID KiTakeDpcViolation(KPRCB_THREAD_BLOCK *Block)
 {
     PKPCR Pcr = Block->Pcr;
-    PKI_WATCH Watch = &KiWatches[Pcr->PrcbData.Number];
     PKPRCB Prcb = &Pcr->PrcbData;
-    ULONG Before =
-        __atomic_fetch_and(&Pcr->Request, ~(ULONG)(KPCR_REQUEST_WATCHED | KPCR_REQUEST_OVERDUE), __ATOMIC_SEQ_CST);
+    PKI_WATCH Watch = &KiWatches[Prcb->Number];
+    ULONG Before = __atomic_fetch_and(&Pcr->Request, ~(ULONG)KPCR_REQUEST_OVERDUE, __ATOMIC_SEQ_CST);
+    ULONG Kind = __atomic_load_n(&Watch->Kind, __ATOMIC_RELAXED);
+    ULONG Dpc = __atomic_load_n(&Watch->Dpc, __ATOMIC_RELAXED);
     KPRCB_BUGCHECK BugCheck;
 
     /* The look may have been at a former owner, and OVERDUE set after that had let go. */
-    if ((Before & (KPCR_REQUEST_WATCHED | KPCR_REQUEST_OVERDUE)) != (KPCR_REQUEST_WATCHED | KPCR_REQUEST_OVERDUE) ||
-        __atomic_load_n(&Watch->Culprit, __ATOMIC_RELAXED) != Block->Thread) {
+    if ((Before & KPCR_REQUEST_OVERDUE) == 0 || (Before & KPCR_REQUEST_WATCHED) == 0 ||
+        __atomic_load_n(&Watch->Culprit, __ATOMIC_RELAXED) != Block->Thread ||
+        (Kind == KiSingleDpc && (!Prcb->DpcRoutineActive || Prcb->DpcData[DPC_NORMAL].DpcCount != Dpc))) {
         return;
     }
     BugCheck = KiDescribeViolation(Watch, Prcb);
-    if (BugCheck.Parameter[0] == KiSingleDpc &&
-        (!Prcb->DpcRoutineActive ||
-         Prcb->DpcData[DPC_NORMAL].DpcCount != __atomic_load_n(&Watch->Dpc, __ATOMIC_RELAXED))) {
-        return;
-    }
     KeBugCheckEx(BugCheck.Code, BugCheck.Parameter[0], BugCheck.Parameter[1], BugCheck.Parameter[2], 0);
 }
 
@@ -215,8 +228,8 @@ static VOID KiTellViolation(PKI_WATCH Watch, PKPCR Pcr)
     ULONG Before;
 
     if (KiMachine.Profile->DpcWatchdog == KiDpcWatchdogReports) {
+        (VOID) KiDescribeViolation(Watch, &Pcr->PrcbData);
         KiReportViolation(Watch, Pcr);
-        KiEndWatchedTime(Pcr);
         return;
     }
     Watch->Steps += 1;
@@ -226,7 +239,7 @@ static VOID KiTellViolation(PKI_WATCH Watch, PKPCR Pcr)
     if (Watch->Steps < 3) {
         return;
     }
-    Before = __atomic_fetch_and(&Pcr->Request, ~(ULONG)(KPCR_REQUEST_WATCHED | KPCR_REQUEST_OVERDUE), __ATOMIC_SEQ_CST);
+    Before = __atomic_fetch_and(&Pcr->Request, ~(ULONG)KPCR_REQUEST_OVERDUE, __ATOMIC_SEQ_CST);
     Watch->Steps = 0;
     if ((Before & KPCR_REQUEST_OVERDUE) != 0) {
         KiReportViolation(Watch, Pcr);

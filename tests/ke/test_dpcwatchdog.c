@@ -242,6 +242,41 @@ static void dpcs_one_after_another_share_the_period(void **State)
     StopMachine();
 }
 
+static VOID LookOnAfterTheTelling(PVOID Context)
+{
+    BOOLEAN *Found = Context;
+    PKPCR Pcr = KeGetPcr();
+    KIRQL OldIrql = KeRaiseIrqlToDpcLevel();
+
+    (void)Look(0);
+    Found[0] = Look(PERIOD);
+    Found[1] = Look(PERIOD + 1); /* nobody has told it yet */
+    KiPollHolding(&KprcbThread); /* the bug check is delivered, and ends nothing */
+    Found[2] = Look(3 * PERIOD);
+    KeLowerIrql(OldIrql);
+    OldIrql = KeRaiseIrqlToDpcLevel();
+    (void)Look(4 * PERIOD);
+    Found[3] = Look(5 * PERIOD);
+    KiEndWatchedTime(Pcr);
+    KeLowerIrql(OldIrql);
+}
+
+static void what_was_told_is_not_told_again(void **State)
+{
+    BOOLEAN Found[4] = {0};
+    KPRCB_BUGCHECK BugCheck;
+
+    (void)State;
+    (void)StartUnwatched();
+    assert_true(KprcbCatchBugCheck(LookOnAfterTheTelling, Found, &BugCheck));
+    assert_int_equal(BugCheck.Code, DPC_WATCHDOG_VIOLATION);
+    assert_true(Found[0]);
+    assert_true(Found[1]);
+    assert_false(Found[2]);
+    assert_true(Found[3]);
+    StopMachine();
+}
+
 /* A violation that was found, and the processor was let go before its owner polled. */
 static void a_violation_that_has_ended_is_no_bug_check(void **State)
 {
@@ -377,10 +412,11 @@ static void ViolateAs61(void *Context)
     CHILD_CHECK(KprcbAttachThread(0) == STATUS_SUCCESS);
     OldIrql = KeRaiseIrqlToDpcLevel();
     Prcb = KeGetCurrentPrcb();
-    while (__atomic_load_n(&Prcb->DpcWatchdogSequenceNumber, __ATOMIC_RELAXED) < 3) {
+    while (__atomic_load_n(&Prcb->DpcWatchdogCount, __ATOMIC_RELAXED) != 0) {
         YieldProcessor();
     }
     KeLowerIrql(OldIrql);
+    CHILD_CHECK(KprcbStop() == STATUS_SUCCESS); /* the clock has said what it had to say */
     KeBugCheck(MANUALLY_INITIATED_CRASH);
 }
 
@@ -500,6 +536,7 @@ int main(void)
         cmocka_unit_test(a_dpc_beyond_its_limit_is_a_bug_check),
         cmocka_unit_test(dpcs_one_after_another_have_a_limit_each),
         cmocka_unit_test(dpcs_one_after_another_share_the_period),
+        cmocka_unit_test(what_was_told_is_not_told_again),
         cmocka_unit_test(a_violation_that_has_ended_is_no_bug_check),
         cmocka_unit_test(an_owner_that_polls_is_stopped_where_it_is),
         cmocka_unit_test(of_an_owner_that_never_polls_the_catcher_is_told),
