@@ -23,6 +23,7 @@
 #define MAXIMUM_SECTIONS 4096
 #define MAXIMUM_TABLE (64u << 20) /* bytes of a symbol or string table */
 #define LONGEST_NAME 64
+#define MEMORY 64 /* addresses remembered: most come again */
 
 typedef struct _KD_MODULE {
     char *Path;
@@ -39,6 +40,10 @@ typedef struct _KD_MODULE {
 typedef struct _KD_SYMBOLS {
     ULONG Count;
     KD_MODULE Modules[MAXIMUM_MODULES];
+    struct {
+        ULONGLONG Address; /* 0: none yet */
+        char Text[96];
+    } Memory[MEMORY];
 } KD_SYMBOLS;
 
 static void KdAddMapping(KD_SYMBOLS *Symbols, const char *Line)
@@ -232,7 +237,7 @@ static void KdCopyPrintable(char *Text, size_t Size, const char *Name)
     Text[Length] = 0;
 }
 
-void KdSymbolize(PKD_TARGET Target, ULONGLONG Address, char *Text, size_t Size)
+static void KdLookUp(PKD_TARGET Target, ULONGLONG Address, char *Text, size_t Size)
 {
     KD_MODULE *Module;
     const ElfW(Sym) * Symbol;
@@ -240,10 +245,7 @@ void KdSymbolize(PKD_TARGET Target, ULONGLONG Address, char *Text, size_t Size)
     ULONGLONG Offset;
 
     Text[0] = 0;
-    if (Target->Symbols == NULL) {
-        Target->Symbols = KdReadModules(Target);
-    }
-    Module = Target->Symbols != NULL && Address != 0 ? KdFindModule(Target, Address) : NULL;
+    Module = KdFindModule(Target, Address);
     if (Module == NULL) {
         return;
     }
@@ -260,6 +262,24 @@ void KdSymbolize(PKD_TARGET Target, ULONGLONG Address, char *Text, size_t Size)
     } else {
         snprintf(Text, Size, "%s", Name);
     }
+}
+
+void KdSymbolize(PKD_TARGET Target, ULONGLONG Address, char *Text, size_t Size)
+{
+    ULONG Place = (ULONG)(Address / 8 % MEMORY);
+
+    Text[0] = 0;
+    if (Target->Symbols == NULL) {
+        Target->Symbols = KdReadModules(Target);
+    }
+    if (Target->Symbols == NULL || Address == 0) {
+        return;
+    }
+    if (Target->Symbols->Memory[Place].Address != Address) {
+        Target->Symbols->Memory[Place].Address = Address;
+        KdLookUp(Target, Address, Target->Symbols->Memory[Place].Text, sizeof(Target->Symbols->Memory[Place].Text));
+    }
+    snprintf(Text, Size, "%s", Target->Symbols->Memory[Place].Text);
 }
 
 void KdFreeSymbols(PKD_TARGET Target)

@@ -9,7 +9,7 @@
 #include <linux/seccomp.h>
 #include <sys/syscall.h>
 
-#define FUZZ_ROUNDS (TEST_SANITIZED ? 80 : 400) /* unless KPRCB_FUZZ_ROUNDS says otherwise */
+#define FUZZ_ROUNDS (TEST_SANITIZED ? 32 : 400) /* unless KPRCB_FUZZ_ROUNDS says otherwise */
 
 /* --- what is no target --- */
 
