@@ -1,9 +1,17 @@
 /*
- * ipi.h - inter-processor interrupts: request bits, packets and the rendezvous call.
+ * ipi.h - inter-processor interrupts: request bits, packets, the rendezvous call, and freezing all other processors.
  *
  * A processor that somebody owns serves its IPIs at the owner's next poll below IPI_LEVEL (every spin loop of the
  * library, YieldProcessor, KeStallExecutionProcessor, each lower), or after a millisecond by a signal; a processor
  * that nobody owns serves them at once, on its idle thread.
+ *
+ * The version of NT that the machine behaves like (KPRCB_CONFIG.Version) decides how requests and packets travel, and
+ * so which members of the KPRCB show them:
+ *
+ *                 requests         a packet is in             waits at its target in   done when
+ *   to 3.51       IpiCommands      one place, the machine's   (IpiLastPacket: begun)   the target has set its flag
+ *   4.0 to 6.3    RequestSummary   the sender's KPRCB         SignalDone               the sender's TargetSet is empty
+ *   from 10.0     RequestSummary   a mailbox a sender         Mailbox                  the sender's TargetCount is 0
  */
 #ifndef KPRCB_IPI_H
 #define KPRCB_IPI_H
@@ -21,6 +29,17 @@ extern "C" {
 #define IPI_PACKET_READY 8
 #define IPI_SYNCH_REQUEST 16
 
+/* Elements of KPRCB.IpiCommands */
+#define IPI_COMMAND_APC 0
+#define IPI_COMMAND_DPC 1
+#define IPI_COMMAND_CLOCK 2 /* nobody sends it */
+#define IPI_COMMAND_FREEZE 3
+
+/* KPRCB.IpiFrozen; 0 (NT: RUNNING): the processor runs */
+#define TARGET_FROZEN 2
+#define TARGET_THAW 3
+#define FREEZE_OWNER 4
+
 typedef struct _KTRAP_FRAME *PKTRAP_FRAME;
 typedef struct _KEXCEPTION_FRAME *PKEXCEPTION_FRAME;
 
@@ -36,19 +55,21 @@ typedef KIPI_BROADCAST_WORKER *PKIPI_BROADCAST_WORKER;
 KPRCB_API ULONG_PTR KeIpiGenericCall(PKIPI_BROADCAST_WORKER BroadcastFunction, ULONG_PTR Context);
 
 /*
- * KiIpiSend (internal to NT). ORs IpiRequest into RequestSummary of each processor of TargetProcessors, in the group
- * of the current processor, and has HalRequestIpi interrupt it. Returns at once; the same bit sent twice may merge.
- * Bits: IPI_APC, IPI_DPC. Processors that are not active are ignored. Any IRQL.
+ * KiIpiSend (internal to NT). Puts IpiRequest into RequestSummary, or IpiCommands, of each processor of
+ * TargetProcessors, in the group of the current processor, and has it interrupted. Returns at once; the same bit sent
+ * twice may merge. Bits: IPI_APC, IPI_DPC. Processors that are not active are ignored. Any IRQL.
  */
 KPRCB_API VOID KiIpiSend(KAFFINITY TargetProcessors, ULONG IpiRequest);
 
 /*
- * KiIpiSendPacket (internal to NT; NT 4.0's packets). Has each target run WorkerFunction(PacketContext,
- * BroadcastFunction, Context, Count) at IPI_LEVEL. A processor has one packet slot: the call first waits until the
- * targets of the former one are done with it, and returns without waiting for the new ones. Targets: the group of the
- * current processor, the caller's own processor left out. While it waits it serves requests to the current processor
- * if IRQL is below IPI_LEVEL; two senders at IPI_LEVEL that target each other would wait for ever, so a sender at
- * IPI_LEVEL must know that there is no other. IRQL >= DISPATCH_LEVEL; lower is bug check IRQL_NOT_GREATER_OR_EQUAL.
+ * KiIpiSendPacket (internal to NT). Has each target run WorkerFunction(PacketContext, BroadcastFunction, Context,
+ * Count) at IPI_LEVEL. Targets: the group of the current processor, the caller's own processor left out. It returns
+ * without waiting for the targets. First it waits until the targets of the processor's former packet are done with it;
+ * to 3.51, until those of any processor's packet are; from 4.0 to 6.3 also until each target has taken the packet that
+ * another processor has sent it. While it waits it serves requests to the current processor if IRQL is below IPI_LEVEL;
+ * senders at IPI_LEVEL that wait for each other would wait for ever, so a sender at IPI_LEVEL must know that there is
+ * no other, and to 3.51 that no packet is under way. IRQL >= DISPATCH_LEVEL; lower is bug check
+ * IRQL_NOT_GREATER_OR_EQUAL.
  */
 KPRCB_API VOID KiIpiSendPacket(KAFFINITY TargetProcessors, PKIPI_WORKER WorkerFunction,
                                PKIPI_BROADCAST_WORKER BroadcastFunction, ULONG_PTR Context, PULONG Count);
@@ -64,22 +85,45 @@ KPRCB_API VOID KiIpiSignalPacketDoneAndStall(PKIPI_CONTEXT PacketContext, ULONG 
 
 /*
  * KiIpiStallOnPacketTargets (internal to NT). Waits until every target of the current processor's packet is done with
- * it, serving requests to the current processor meanwhile. IRQL >= DISPATCH_LEVEL.
+ * it, whatever TargetProcessors says, serving requests to the current processor meanwhile. IRQL >= DISPATCH_LEVEL.
  */
 KPRCB_API VOID KiIpiStallOnPacketTargets(KAFFINITY TargetProcessors);
 
 /*
- * KiIpiServiceRoutine (internal to NT). Takes the request bits of the current processor and serves them: APC and DPC
- * become software interrupts, a packet runs at IPI_LEVEL. Both arguments are ignored. TRUE: there was a request. IRQL
- * DISPATCH_LEVEL to below IPI_LEVEL, or at IPI_LEVEL in an interrupt.
+ * KiIpiServiceRoutine (internal to NT). Takes the requests to the current processor and serves them: APC and DPC
+ * become software interrupts, a freeze holds the processor, packets run at IPI_LEVEL. TrapFrame is in KPRCB.IpiFrame
+ * meanwhile (in the host's interrupt: its ucontext_t; NULL where a poll has served the request); ExceptionFrame is
+ * ignored. TRUE: there was a request. IRQL DISPATCH_LEVEL to below IPI_LEVEL, or at IPI_LEVEL in an interrupt.
  */
 KPRCB_API BOOLEAN KiIpiServiceRoutine(PKTRAP_FRAME TrapFrame, PKEXCEPTION_FRAME ExceptionFrame);
 
 /*
- * HalRequestIpi (HAL). Makes each target, in the group of the current processor, look at its RequestSummary. Any
+ * HalRequestIpi (HAL). Makes each target, in the group of the current processor, look at what is requested of it. Any
  * IRQL.
  */
 KPRCB_API VOID HalRequestIpi(KAFFINITY TargetProcessors);
+
+/*
+ * KeFreezeExecution (internal to NT). Raises to HIGH_LEVEL and stops all other processors: the owner of each waits in
+ * its next poll, at whatever level, or a millisecond later in a signal, which may be anywhere in its code; the idle
+ * thread holds those that nobody owns. On return IpiFrozen is TARGET_FROZEN everywhere else, and what was done there is
+ * visible. Without signals (KPRCB_NO_SIGNALS) the call waits for owners that do not poll. The caller must not wait for
+ * anything that a frozen thread may hold, the locks of the C library included. Of several callers one wins; the others
+ * are its targets until it thaws. Calls nest. TrapFrame is in KPRCB.IpiFrame until the thaw; ExceptionFrame is ignored.
+ * Returns what KeThawExecution wants: FALSE: the caller was at HIGH_LEVEL. Any IRQL.
+ *
+ * Deviation: threads below DISPATCH_LEVEL run on until they raise to it. Those that wait for a frozen processor wait for
+ * the thaw. A bug check of the caller that somebody catches thaws first; KprcbStop finds the caller's thread attached;
+ * the child of a fork has a new machine.
+ */
+KPRCB_API BOOLEAN KeFreezeExecution(PKTRAP_FRAME TrapFrame, PKEXCEPTION_FRAME ExceptionFrame);
+
+/*
+ * KeThawExecution (internal to NT). Ends the innermost freeze; with the outermost all processors run again when it
+ * returns. Enable: what KeFreezeExecution has returned; TRUE lowers to the level before it. HIGH_LEVEL, by the thread
+ * that has frozen; anything else is bug check SPIN_LOCK_NOT_OWNED.
+ */
+KPRCB_API VOID KeThawExecution(BOOLEAN Enable);
 
 #ifdef __cplusplus
 }

@@ -184,14 +184,29 @@ typedef PVOID PKIPI_CONTEXT;
  */
 typedef VOID (*PKIPI_WORKER)(PKIPI_CONTEXT PacketContext, PVOID Parameter1, PVOID Parameter2, PVOID Parameter3);
 
+typedef struct _KREQUEST_PACKET {
+    PVOID CurrentPacket[3];
+    PKIPI_WORKER WorkerRoutine;
+} KREQUEST_PACKET, *PKREQUEST_PACKET;
+
+/*
+ * What one processor sends to another, from 10.0 on: a line of its own. Written by the sender; Next also by the target,
+ * while the mailbox is in its list.
+ */
+typedef struct DECLSPEC_ALIGN(KPRCB_CACHE_LINE) _REQUEST_MAILBOX {
+    struct _REQUEST_MAILBOX *Next;
+    ULONGLONG RequestSummary; /* IPI_ bits */
+    KREQUEST_PACKET RequestPacket;
+} REQUEST_MAILBOX, *PREQUEST_MAILBOX;
+
 typedef struct DECLSPEC_ALIGN(KPRCB_CACHE_LINE) _KPRCB {
-    /* start, but for CurrentThread: owner; DpcThread, when there is one, and ThreadDpcEnable change seldom */
+    /* start, but for CurrentThread and NestingLevel: owner; DpcThread, when there is one, and ThreadDpcEnable change seldom */
     USHORT MinorVersion;
     USHORT MajorVersion;
     PKTHREAD volatile CurrentThread; /* the owner, else the resident, else IdleThread */
     PKTHREAD IdleThread;
     UCHAR LegacyNumber;
-    UCHAR NestingLevel;
+    UCHAR NestingLevel; /* requests of other processors that are being served, one inside the other */
     USHORT BuildType;
     CHAR CpuType;
     CHAR CpuID;
@@ -265,12 +280,17 @@ typedef struct DECLSPEC_ALIGN(KPRCB_CACHE_LINE) _KPRCB {
     ULONGLONG CurrentDpcStartTime;            /* time stamp, while there is a history of DPCs (dpc.h); 0: none runs */
     ULONGLONG CurrentDpcRuntimeHistoryCached; /* the entry used last */
     struct _KDPC *DpcRuntimeHistoryHashTableCleanupDpc; /* makes room in the table; written once */
+    ULONG IpiSendRequestBroadcastCount;
+    ULONG IpiSendRequestRoutineCount;
+    ULONG IpiSendSoftwareInterruptCount;
+    PVOID IpiFrame; /* what the request that is being served has interrupted, or NULL */
 
-    /* owner, as the sender of a packet; its targets count down PacketBarrier and TargetSet */
+    /* owner, as the sender of a packet; its targets count down PacketBarrier, TargetSet and TargetCount */
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) PVOID volatile CurrentPacket[3];
     PKIPI_WORKER volatile WorkerRoutine;
     ULONG volatile ReverseStall;
     LONG volatile PacketBarrier; /* processors that have yet to reach a rendezvous */
+    LONG volatile TargetCount;   /* targets that are not done with the packet */
     union {
         KAFFINITY volatile TargetSet;                        /* of group 0 */
         KAFFINITY volatile TargetSets[KPRCB_MAXIMUM_GROUPS]; /* of every group */
@@ -278,7 +298,12 @@ typedef struct DECLSPEC_ALIGN(KPRCB_CACHE_LINE) _KPRCB {
 
     /* remote: what other processors ask of this one */
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) ULONG volatile RequestSummary; /* IPI_ bits */
-    struct _KPRCB *volatile SignalDone;                             /* whose packet is waiting here */
+    BOOLEAN volatile IpiCommands[4];                                /* the same to 3.51, a flag each: IPI_COMMAND_ */
+    struct _KPRCB *volatile SignalDone;                             /* 4.0 to 6.3: whose packet is waiting here */
+    REQUEST_MAILBOX *TakenMailbox;                                  /* owner: from Mailbox, the first one first */
+    REQUEST_MAILBOX *RequestMailbox;                                /* start: one for each processor that may send */
+    ULONG IpiLastPacket;                                            /* owner: to 3.51, the packet that it began last */
+    ULONG volatile IpiFrozen;                                       /* TARGET_FROZEN and its kin: see ipi.h */
 
     /* whoever is in KeGenericCallDpc */
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) KDPC CallDpc;
@@ -311,6 +336,8 @@ typedef struct DECLSPEC_ALIGN(KPRCB_CACHE_LINE) _KPRCB {
  *   ResidentIrql  writer: the resident. Reader: whoever wants the processor.
  *   SharedLock    writer: the resident. Reader: writers of that lock (readerbias.c).
  *   Request       writers: anyone, by read-modify-write. Reader: the owner on each raise and lower, the idle thread.
+ *   Mailbox       writers: senders, by compare-exchange; the owner, by exchange. In NT's KPRCB; here beside Request, whose
+ *                 line who sends and who serves must have anyway.
  *   DpcInbox      writers: anyone, by compare-exchange. Reader: whoever holds DpcLock, by exchange.
  *   TakesStopped, FenceTakes   writers: anyone, by read-modify-write. Reader: the owner.
  *   DpcTaking     writer: the owner. Reader: who has raised TakesStopped.
@@ -333,6 +360,7 @@ typedef struct DECLSPEC_ALIGN(4096) _KPCR {
 
     /* remote */
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) ULONG volatile Request;      /* KPCR_REQUEST_ bits */
+    REQUEST_MAILBOX *volatile Mailbox; /* from 10.0: those that wait here, the last one first; written with Request */
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) ULONGLONG volatile DpcInbox; /* not on a line that the owner polls */
 
     /* whoever takes or lets go */

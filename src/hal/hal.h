@@ -187,10 +187,10 @@ VOID HalSetForkChild(VOID (*Routine)(VOID));
 /* --- signal.c: interrupting a thread --- */
 
 /*
- * What an interrupt does: called in the interrupted thread, async-signal-safe. FALSE: the host refuses, or the
- * program uses the signal itself.
+ * What an interrupt does: called in the interrupted thread, async-signal-safe. Frame: what it has interrupted, in the
+ * host's form, until it returns. FALSE: the host refuses, or the program uses the signal itself.
  */
-BOOLEAN HalInstallInterrupt(VOID (*Routine)(VOID));
+BOOLEAN HalInstallInterrupt(VOID (*Routine)(PVOID Frame));
 /* Interrupts a thread of this process. A thread that has ended is no error. */
 VOID HalInterruptThread(LONG HostThreadId);
 /* Unblocks the interrupt in the calling thread. */
@@ -200,7 +200,13 @@ VOID HalEnableInterrupt(VOID);
 
 /* Zeroed, page-aligned, whole pages. NULL: no memory. */
 PVOID HalAllocatePages(SIZE_T Bytes);
+/*
+ * The same, for memory of which little will be used: no page is backed before it is touched, and the leak checker does
+ * not look there.
+ */
+PVOID HalAllocateSparsePages(SIZE_T Bytes);
 VOID HalFreePages(PVOID Base, SIZE_T Bytes);
+VOID HalFreeSparsePages(PVOID Base, SIZE_T Bytes);
 
 /* --- namedpage.c --- */
 

@@ -33,21 +33,37 @@ static SIZE_T HalpRoundToPages(SIZE_T Bytes)
     return (Bytes + Page - 1) & ~(Page - 1);
 }
 
+static PVOID HalpMap(SIZE_T Size)
+{
+    PVOID Base = MAP_FAILED;
+
+    if (Size != 0) {
+        Base = mmap(NULL, Size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    }
+    return Base != MAP_FAILED ? Base : NULL;
+}
+
 PVOID HalAllocatePages(SIZE_T Bytes)
 {
     SIZE_T Size = HalpRoundToPages(Bytes);
-    PVOID Base;
+    PVOID Base = Size >= Bytes ? HalpMap(Size) : NULL;
 
-    if (Size < Bytes || Size == 0) {
-        return NULL;
-    }
-    Base = mmap(NULL, Size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (Base == MAP_FAILED) {
-        return NULL;
-    }
 #ifdef HALP_LEAK_CHECKER
-    __lsan_register_root_region(Base, Size);
+    if (Base != NULL) {
+        __lsan_register_root_region(Base, Size);
+    }
 #endif
+    return Base;
+}
+
+PVOID HalAllocateSparsePages(SIZE_T Bytes)
+{
+    SIZE_T Size = HalpRoundToPages(Bytes);
+    PVOID Base = Size >= Bytes ? HalpMap(Size) : NULL;
+
+    if (Base != NULL) {
+        (void)madvise(Base, Size, MADV_NOHUGEPAGE);
+    }
     return Base;
 }
 
@@ -62,4 +78,11 @@ VOID HalFreePages(PVOID Base, SIZE_T Bytes)
     __lsan_unregister_root_region(Base, Size);
 #endif
     (void)munmap(Base, Size);
+}
+
+VOID HalFreeSparsePages(PVOID Base, SIZE_T Bytes)
+{
+    if (Base != NULL && Bytes != 0) {
+        (void)munmap(Base, HalpRoundToPages(Bytes));
+    }
 }

@@ -27,21 +27,22 @@
 
 #define HALP_INTERRUPT_SIGNAL SIGURG
 
-static VOID (*HalpInterruptRoutine)(VOID);
+static VOID (*HalpInterruptRoutine)(PVOID);
 
-static void HalpInterrupt(int Signal)
+static void HalpInterrupt(int Signal, siginfo_t *Information, void *Context)
 {
-    VOID (*Routine)(VOID) = __atomic_load_n(&HalpInterruptRoutine, __ATOMIC_ACQUIRE);
+    VOID (*Routine)(PVOID) = __atomic_load_n(&HalpInterruptRoutine, __ATOMIC_ACQUIRE);
     int Saved = errno;
 
     UNREFERENCED_PARAMETER(Signal);
+    UNREFERENCED_PARAMETER(Information);
     if (Routine != NULL) {
-        Routine();
+        Routine(Context);
     }
     errno = Saved;
 }
 
-BOOLEAN HalInstallInterrupt(VOID (*Routine)(VOID))
+BOOLEAN HalInstallInterrupt(VOID (*Routine)(PVOID Frame))
 {
     struct sigaction Action, Old;
 
@@ -49,12 +50,12 @@ BOOLEAN HalInstallInterrupt(VOID (*Routine)(VOID))
         return FALSE;
     }
     /* Linux keeps sa_handler and sa_sigaction in the same place. */
-    if (Old.sa_handler != SIG_DFL && Old.sa_handler != SIG_IGN && Old.sa_handler != HalpInterrupt) {
+    if (Old.sa_handler != SIG_DFL && Old.sa_handler != SIG_IGN && Old.sa_sigaction != HalpInterrupt) {
         return FALSE;
     }
     __atomic_store_n(&HalpInterruptRoutine, Routine, __ATOMIC_RELEASE);
-    Action.sa_handler = HalpInterrupt;
-    Action.sa_flags = SA_RESTART;
+    Action.sa_sigaction = HalpInterrupt;
+    Action.sa_flags = SA_RESTART | SA_SIGINFO;
     sigemptyset(&Action.sa_mask);
     return sigaction(HALP_INTERRUPT_SIGNAL, &Action, NULL) == 0;
 }

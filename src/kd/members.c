@@ -101,6 +101,29 @@ void KdNameRequest(ULONGLONG Request, char *Text, size_t Size)
     KdNameBits(Bits, ARRAYSIZE(Bits), Request, Text, Size);
 }
 
+static void KdExplainCommand(ULONGLONG Value, ULONG Element, char *Text, size_t Size)
+{
+    static const char *const Names[] = {
+        [IPI_COMMAND_APC] = "APC",
+        [IPI_COMMAND_DPC] = "DPC",
+        [IPI_COMMAND_CLOCK] = "clock",
+        [IPI_COMMAND_FREEZE] = "freeze",
+    };
+
+    (void)Value;
+    KdAppend(Text, Size, Element < ARRAYSIZE(Names) ? Names[Element] : "?");
+}
+
+static void KdExplainFrozen(ULONGLONG Value, ULONG Element, char *Text, size_t Size)
+{
+    (void)Element;
+    KdAppend(Text, Size,
+             Value == TARGET_FROZEN  ? "frozen"
+             : Value == TARGET_THAW  ? "may go on"
+             : Value == FREEZE_OWNER ? "holds the others"
+                                     : "running");
+}
+
 static void KdExplainPcrRequest(ULONGLONG Value, ULONG Element, char *Text, size_t Size)
 {
     (void)Element;
@@ -167,6 +190,7 @@ const KD_MEMBER KdPcrMembers[] = {
     ROW(KPCR, ResidentIrql, "ULONG", KdNumber, "level of the resident thread", NULL),
     ROW(KPCR, SharedLock, "EX_SPIN_LOCK *", KdAddress, "lock that the resident reads without counting itself", NULL),
     ROW(KPCR, Request, "ULONG", KdHex, "what the owner is asked for", KdExplainPcrRequest),
+    ROW(KPCR, Mailbox, "REQUEST_MAILBOX *", KdAddress, "mailboxes that wait here", NULL),
     ROW(KPCR, DpcInbox, "ULONGLONG", KdHex, "DPCs posted by others, not yet in the queue", NULL),
     ROW(KPCR, Owner, "KTHREAD *", KdAddress, "thread that holds the token", NULL),
     ROW(KPCR, Resident, "KTHREAD *", KdAddress, "thread that the processor is biased to", NULL),
@@ -192,7 +216,7 @@ const KD_MEMBER KdPrcbMembers[] = {
     ROW(KPRCB, CurrentThread, "KTHREAD *", KdAddress, "owner, else resident, else idle thread", NULL),
     ROW(KPRCB, IdleThread, "KTHREAD *", KdAddress, "runs what nobody else runs here", NULL),
     ROW(KPRCB, LegacyNumber, "UCHAR", KdNumber, "number for those that know only group 0", NULL),
-    ROW(KPRCB, NestingLevel, "UCHAR", KdNumber, "depth of interrupts", NULL),
+    ROW(KPRCB, NestingLevel, "UCHAR", KdNumber, "requests being served, nested", NULL),
     ROW(KPRCB, BuildType, "USHORT", KdHex, "build:", KdExplainBuild),
     ROW(KPRCB, CpuType, "CHAR", KdHex, "family", NULL),
     ROW(KPRCB, CpuID, "CHAR", KdNumber, "", KdExplainCpuid),
@@ -231,8 +255,15 @@ const KD_MEMBER KdPrcbMembers[] = {
     ROW(KPRCB, ReverseStall, "ULONG", KdNumber, "changes as stalled targets may go on", NULL),
     ARRAY(KPRCB, TargetSets, "KAFFINITY", KdHex, "targets not done with the packet, a group each", NULL),
     ROW(KPRCB, PacketBarrier, "LONG", KdNumber, "targets yet to reach a rendezvous", NULL),
+    ROW(KPRCB, TargetCount, "LONG", KdNumber, "targets not done with the packet", NULL),
     ROW(KPRCB, RequestSummary, "ULONG", KdHex, "requests that wait here", KdExplainRequests),
+    ARRAY(KPRCB, IpiCommands, "BOOLEAN", KdBoolean, "", KdExplainCommand),
     ROW(KPRCB, SignalDone, "KPRCB *", KdAddress, "sender of the packet that waits here", NULL),
+    ROW(KPRCB, IpiLastPacket, "ULONG", KdNumber, "the packet that was begun last", NULL),
+    ROW(KPRCB, IpiFrozen, "ULONG", KdNumber, "", KdExplainFrozen),
+    ROW(KPRCB, IpiFrame, "PVOID", KdAddress, "what the request being served interrupted", NULL),
+    ROW(KPRCB, TakenMailbox, "REQUEST_MAILBOX *", KdAddress, "those taken and not yet served", NULL),
+    ROW(KPRCB, RequestMailbox, "REQUEST_MAILBOX *", KdAddress, "the mailboxes here, one a sender", NULL),
 #undef GROUP
 #define GROUP "DPC Management in Windows Server 2003 and Higher"
     ROW(KPRCB, DpcData[0].DpcList.ListHead.Next, "SINGLE_LIST_ENTRY *", KdAddress, "the DPC that runs next", NULL),
@@ -273,6 +304,11 @@ const KD_MEMBER KdPrcbMembers[] = {
     ROW(KPRCB, DpcThreadActive, "BOOLEAN", KdBoolean, "the DPC thread runs them", NULL),
     ROW(KPRCB, ThreadDpcEnable, "BOOLEAN", KdBoolean, "they run in it, not at DISPATCH_LEVEL", NULL),
     ROW(KPRCB, QuantumEnd, "BOOLEAN", KdBoolean, "the thread's quantum is over", NULL),
+#undef GROUP
+#define GROUP "Appended For Windows 7"
+    ROW(KPRCB, IpiSendRequestBroadcastCount, "ULONG", KdNumber, "packets sent to all processors", NULL),
+    ROW(KPRCB, IpiSendRequestRoutineCount, "ULONG", KdNumber, "packets sent to some", NULL),
+    ROW(KPRCB, IpiSendSoftwareInterruptCount, "ULONG", KdNumber, "software interrupts sent", NULL),
 #undef GROUP
 #define GROUP "The Old End"
     ARRAY(KPRCB, VendorString, "UCHAR", KdText, "of cpuid leaf 0", NULL),

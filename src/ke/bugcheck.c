@@ -16,7 +16,8 @@
  *   KiCatchers       written under KiCatchLock; read relaxed, as a hint to enter frames: a frame that was not entered
  *                    because of an old value means an abort instead of a catch
  *
- * Deviation: NT stops all processors. Tests: tests/ke/test_bugcheck.c.
+ * Deviation: NT stops all processors, and for good. A bug check of the thread that has frozen the others lets them go
+ * on, back to where its frame was entered. Tests: tests/ke/test_bugcheck.c.
  */
 #include "ki.h"
 
@@ -53,6 +54,9 @@ VOID KiEnterFrame(KPRCB_THREAD_BLOCK *Block, PKI_FRAME Frame, KI_FRAME_KIND Kind
     Frame->Masked = Block->Masked;
     Frame->Pcr = Block->Irql >= DISPATCH_LEVEL ? Block->Pcr : NULL;
     Frame->DpcRoutineActive = Frame->Pcr != NULL && Frame->Pcr->PrcbData.DpcRoutineActive;
+    Frame->NestingLevel = Frame->Pcr != NULL ? Frame->Pcr->PrcbData.NestingLevel : 0;
+    Frame->IpiFrame = Frame->Pcr != NULL ? Frame->Pcr->PrcbData.IpiFrame : NULL;
+    Frame->FreezeDepth = KiFreezeDepthHere(Block);
     Frame->Previous = Thread->Frame;
     if (Kind == KiCatchFrame) {
         HalAcquireMutex(&KiCatchLock);
@@ -144,6 +148,8 @@ static VOID KiLetGoUnwound(KPRCB_THREAD_BLOCK *Block, KIRQL Irql)
     PKPRCB Prcb = &Pcr->PrcbData;
 
     KiForgetDpc(Prcb);
+    Prcb->NestingLevel = 0;
+    Prcb->IpiFrame = NULL;
     __atomic_store_n(&Prcb->DpcRoutineActive, FALSE, __ATOMIC_SEQ_CST);
     KiLetGoProcessor(Block, Irql);
     KiLookAgain(Block, Pcr, 0);
@@ -161,6 +167,7 @@ static DECLSPEC_NORETURN VOID KiUnwind(PKI_FRAME Frame)
         KiTellServedSender(Block);
     }
     __atomic_store_n(&Block->Thread->WaitReason, NULL, __ATOMIC_RELEASE);
+    KiThawUnwound(Block, Frame->FreezeDepth);
     KiReleaseHeldLocks(Block, Frame->HeldCount, Frame->HeldSurplus);
     Block->Masked = Frame->Masked;
     if (Frame->Pcr == NULL && Block->Thread->Retiring != NULL) {
@@ -181,6 +188,8 @@ static DECLSPEC_NORETURN VOID KiUnwind(PKI_FRAME Frame)
         }
         Block->Irql = Frame->Irql;
         KiPublishIrql(Block, Frame->Irql);
+        Frame->Pcr->PrcbData.NestingLevel = Frame->NestingLevel;
+        Frame->Pcr->PrcbData.IpiFrame = Frame->IpiFrame;
         if (!Frame->DpcRoutineActive) {
             KiForgetDpc(&Frame->Pcr->PrcbData);
         }

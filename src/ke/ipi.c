@@ -1,55 +1,102 @@
 /*
- * ipi.c - inter-processor interrupts: request bits and packets, by the protocol of NT 4.0.
+ * ipi.c - inter-processor interrupts: sending requests and packets, and serving them.
  *
- *   word             written by                                             read by                 ordering
- *   RequestSummary   senders OR bits; the target takes all by exchange      the target              seq_cst, before and after
- *                                                                                                   Request's IPI bit
- *   SignalDone       a sender, NULL -> its KPRCB by compare-exchange;       the target, sender      release / acquire: carries
- *                    the target, -> NULL by exchange, as it takes the packet                        the packet
- *   CurrentPacket,   the sender, while none of its TargetSets has a bit     the targets
- *   WorkerRoutine
- *   TargetSets       the sender sets the bits before it sends; each target  the sender              the target's release pairs
- *                    clears its own, by AND                                                         with the sender's acquire
- *   ReverseStall     the sender                                             stalling targets        release / acquire
+ * What the version of NT decides, the words in which requests and packets travel, is in ipiflags.c, ipibits.c and
+ * ipimailbox.c, behind the table of ipiprotocol.h. Shared by all three:
  *
- * A target is claimed by SignalDone, so packets of several senders queue up behind one another, each sender polling
- * meanwhile. A target takes the sender out of SignalDone before it runs the worker; the worker's end is told by
- * TargetSets alone.
+ *   word                     written by                                     read by           ordering
+ *   KPCR_REQUEST_IPI         set by whoever has posted something; cleared   the target        seq_cst both: the target clears it,
+ *                            by the target                                                    then takes what was posted
+ *   KiMachine.Ipi            KprcbStart                                     everyone          constant
+ *   ReverseStall             the sender                                     stalling targets  release / acquire
+ *   IpiSend...Count          the owner; KiIpiSend below DISPATCH_LEVEL, by  display           relaxed: a count of the latter beside an
+ *                            read-modify-write                                                owner's may be lost
+ *   NestingLevel, IpiFrame,  the owner, also from the host's interrupt      display
+ *   InterruptCount
  *
- * Deviation: TargetSets has a word for each group; NT's TargetSet is its first. IPI_FREEZE and IPI_SYNCH_REQUEST are
- * defined and not sent by this library.
+ * A request is served by the owner of the target when it polls, by its idle thread if nobody owns it, or in the host's
+ * interrupt. HalRequestIpi is NT's door to the interrupt controller; what it asks of the host, a wake-up or an interrupt
+ * of a thread, is behind hal.h (HalWake, HalInterruptThread), and whom to ask is decided in request.c.
+ *
+ * Deviation: IPI_SYNCH_REQUEST is defined and not sent by this library.
  *
  * Tests: tests/ke/test_ipi.c, tests/stress/stress_ipi.c.
  */
-#include "ki.h"
+#include "ipiprotocol.h"
 
 #define KI_PRESS_NS 1000000
 #define KI_STALL_SPINS 2000
 
-static VOID KiRunPacket(KPRCB_THREAD_BLOCK *Block, PKPRCB Sender)
+NTSTATUS KiInitializeIpi(VOID)
 {
+    static const KI_IPI_ROUTINES *const Protocols[] = {
+        [KiIpiFlags] = &KiFlagsIpiRoutines,
+        [KiIpiBits] = &KiBitsIpiRoutines,
+        [KiIpiMailbox] = &KiMailboxIpiRoutines,
+    };
+
+    KiMachine.Ipi = Protocols[KiMachine.Profile->IpiProtocol];
+    return KiMachine.Ipi->Initialize != NULL ? KiMachine.Ipi->Initialize() : STATUS_SUCCESS;
+}
+
+VOID KiInitializeProcessorIpi(PKPRCB Prcb)
+{
+    if (KiMachine.Ipi->InitializeProcessor != NULL) {
+        KiMachine.Ipi->InitializeProcessor(Prcb);
+    }
+}
+
+VOID KiFreeIpi(VOID)
+{
+    if (KiMachine.Ipi != NULL && KiMachine.Ipi->Free != NULL) {
+        KiMachine.Ipi->Free();
+    }
+}
+
+VOID KiPostSummaryBits(PKPRCB Target, ULONG Bits)
+{
+    __atomic_fetch_or(&Target->RequestSummary, Bits, __ATOMIC_SEQ_CST);
+}
+
+ULONG KiTakeSummaryBits(PKPRCB Prcb, ULONG Bits)
+{
+    /* What was posted before Request's bit was set is visible since that was cleared. */
+    if ((__atomic_load_n(&Prcb->RequestSummary, __ATOMIC_RELAXED) & Bits) == 0) {
+        return 0;
+    }
+    return __atomic_fetch_and(&Prcb->RequestSummary, ~Bits, __ATOMIC_SEQ_CST) & Bits;
+}
+
+VOID KiFillPacket(PKPRCB Sender, const KREQUEST_PACKET *Packet)
+{
+    Sender->CurrentPacket[0] = Packet->CurrentPacket[0];
+    Sender->CurrentPacket[1] = Packet->CurrentPacket[1];
+    Sender->CurrentPacket[2] = Packet->CurrentPacket[2];
+    Sender->WorkerRoutine = Packet->WorkerRoutine;
+}
+
+/* --- Serving --- */
+
+static VOID KiRunPacket(KPRCB_THREAD_BLOCK *Block, const KI_TAKEN_PACKET *Taken)
+{
+    const KREQUEST_PACKET *Packet = &Taken->Packet;
+    PKIPI_CONTEXT Outer = Block->Thread->ServedPacket;
     KIRQL OldIrql = Block->Irql;
 
-    Block->Thread->ServedPacket = Sender;
-    Block->RaisedFrom[IPI_LEVEL] = OldIrql;
+    Block->Thread->ServedPacket = Taken->Context;
+    Block->RaisedFrom[IPI_LEVEL] = OldIrql < IPI_LEVEL ? OldIrql : Block->RaisedFrom[IPI_LEVEL];
     Block->Irql = IPI_LEVEL;
     KiPublishIrql(Block, IPI_LEVEL);
-    Sender->WorkerRoutine(Sender, Sender->CurrentPacket[0], Sender->CurrentPacket[1], Sender->CurrentPacket[2]);
+    Packet->WorkerRoutine(Taken->Context, Packet->CurrentPacket[0], Packet->CurrentPacket[1], Packet->CurrentPacket[2]);
     Block->Irql = OldIrql;
     KiPublishIrql(Block, OldIrql);
+    Block->Thread->ServedPacket = Outer;
 }
 
-static KAFFINITY volatile *KiTargetSet(PKPRCB Sender, PKPRCB Target)
+static VOID KiTellSender(KPRCB_THREAD_BLOCK *Block, PKIPI_CONTEXT Context)
 {
-    return &Sender->TargetSets[Target->Group];
-}
-
-static VOID KiTellSender(KPRCB_THREAD_BLOCK *Block, PKPRCB Sender)
-{
-    PKPRCB Prcb = Block->Pcr->Prcb;
-
     Block->Thread->ServedPacket = NULL;
-    __atomic_fetch_and(KiTargetSet(Sender, Prcb), ~Prcb->GroupSetMember, __ATOMIC_RELEASE);
+    KiMachine.Ipi->SignalDone(Block->Pcr->Prcb, Context);
 }
 
 VOID KiTellServedSender(KPRCB_THREAD_BLOCK *Block)
@@ -61,74 +108,94 @@ VOID KiTellServedSender(KPRCB_THREAD_BLOCK *Block)
  * As KiRunPacket, for a bug check in the worker that somebody will catch: the sender must not wait for ever. Where
  * this thread catches nothing the bug check is delivered before the sender, who may be the one to take it, is told.
  */
-static VOID KiRunPacketFramed(KPRCB_THREAD_BLOCK *Block, PKPRCB Sender)
+static VOID KiRunPacketFramed(KPRCB_THREAD_BLOCK *Block, const KI_TAKEN_PACKET *Taken)
 {
+    PKIPI_CONTEXT Outer = Block->Thread->ServedPacket;
     KI_FRAME Frame;
 
     KiEnterFrame(Block, &Frame, KiFindCatchFrame(Block->Thread) == NULL ? KiDiscardFrame : KiCleanupFrame);
     if (setjmp(Frame.Jump) == 0) {
-        KiRunPacket(Block, Sender);
+        KiRunPacket(Block, Taken);
         KiLeaveFrame(&KprcbThread, &Frame);
         return;
     }
-    if (KprcbThread.Thread->ServedPacket == Sender) {
-        KiTellSender(&KprcbThread, Sender);
+    if (KprcbThread.Thread->ServedPacket == Taken->Context) {
+        KiTellSender(&KprcbThread, Taken->Context);
     }
+    KprcbThread.Thread->ServedPacket = Outer;
     KiLeaveFrame(&KprcbThread, &Frame);
     if (Frame.Kind == KiCleanupFrame) {
+        /* Other packets may have been taken with this one: the next poll finds them. */
+        __atomic_fetch_or(&KprcbThread.Pcr->Request, KPCR_REQUEST_IPI, __ATOMIC_SEQ_CST);
         KiPassBugCheck(&Frame.BugCheck);
+    }
+}
+
+static VOID KiServeRequests(KPRCB_THREAD_BLOCK *Block, ULONG Bits)
+{
+    if ((Bits & IPI_APC) != 0) {
+        KiRequestApcInterrupt(Block);
+    }
+    if ((Bits & IPI_DPC) != 0) {
+        Block->Fast = NULL;
+        __atomic_fetch_or(&Block->Pcr->Request, KPCR_REQUEST_DISPATCH, __ATOMIC_SEQ_CST);
+    }
+    if ((Bits & IPI_FREEZE) != 0) {
+        KiFreezeTargetExecution(Block);
     }
 }
 
 BOOLEAN KiServiceIpi(KPRCB_THREAD_BLOCK *Block)
 {
-    PKPCR Pcr = Block->Pcr;
-    PKPRCB Prcb = &Pcr->PrcbData;
-    ULONG Summary;
+    const KI_IPI_ROUTINES *Ipi = KiMachine.Ipi;
+    PKPRCB Prcb = &Block->Pcr->PrcbData;
+    KI_TAKEN_PACKET Taken;
+    BOOLEAN Packet;
+    ULONG Bits;
 
+    /* Posted before the bit, and soon to be written here: its line comes while the bit's does. */
+    HalPrefetchForWrite(&Prcb->RequestSummary);
     /* The bit first: who sends later sets it again. */
-    __atomic_fetch_and(&Pcr->Request, ~(ULONG)KPCR_REQUEST_IPI, __ATOMIC_SEQ_CST);
-    Summary = __atomic_exchange_n(&Prcb->RequestSummary, 0, __ATOMIC_SEQ_CST);
-    if (Summary == 0) {
+    __atomic_fetch_and(&Block->Pcr->Request, ~(ULONG)KPCR_REQUEST_IPI, __ATOMIC_SEQ_CST);
+    Bits = Ipi->TakeRequests(Prcb, ~0u);
+    Packet = Ipi->TakePacket(Prcb, TRUE, &Taken);
+    if (Bits == 0 && !Packet) {
         return FALSE;
     }
     Prcb->InterruptCount += 1;
-    if ((Summary & IPI_APC) != 0) {
-        KiRequestApcInterrupt(Block);
-    }
-    if ((Summary & IPI_DPC) != 0) {
-        Block->Fast = NULL;
-        __atomic_fetch_or(&Pcr->Request, KPCR_REQUEST_DISPATCH, __ATOMIC_SEQ_CST);
-    }
-    if ((Summary & IPI_PACKET_READY) != 0) {
-        PKPRCB Sender = __atomic_exchange_n(&Prcb->SignalDone, NULL, __ATOMIC_ACQ_REL);
-
-        if (Sender != NULL && __atomic_load_n(&KiCatchers, __ATOMIC_RELAXED) != 0) {
-            KiRunPacketFramed(Block, Sender);
-        } else if (Sender != NULL) {
-            KiRunPacket(Block, Sender);
+    Prcb->NestingLevel += 1;
+    KiServeRequests(Block, Bits);
+    for (; Packet; Packet = Ipi->TakePacket(Prcb, FALSE, &Taken)) {
+        if (__atomic_load_n(&KiCatchers, __ATOMIC_RELAXED) != 0) {
+            KiRunPacketFramed(Block, &Taken);
+        } else {
+            KiRunPacket(Block, &Taken);
         }
     }
+    Prcb->NestingLevel -= 1;
     return TRUE;
 }
 
 BOOLEAN KiIpiServiceRoutine(PKTRAP_FRAME TrapFrame, PKEXCEPTION_FRAME ExceptionFrame)
 {
     KPRCB_THREAD_BLOCK *Block = KiEnter();
+    PKPRCB Prcb;
+    PVOID Outer;
+    BOOLEAN Any;
 
-    UNREFERENCED_PARAMETER(TrapFrame);
     UNREFERENCED_PARAMETER(ExceptionFrame);
     if (Block->Irql < DISPATCH_LEVEL) {
         KeBugCheckEx(IRQL_NOT_GREATER_OR_EQUAL, Block->Irql, DISPATCH_LEVEL, 0, 0);
     }
-    return KiServiceIpi(Block);
+    Prcb = &Block->Pcr->PrcbData;
+    Outer = Prcb->IpiFrame;
+    Prcb->IpiFrame = TrapFrame;
+    Any = KiServiceIpi(Block);
+    Prcb->IpiFrame = Outer;
+    return Any;
 }
 
-static VOID KiSendBits(PKPCR Target, ULONG Bits)
-{
-    __atomic_fetch_or(&Target->PrcbData.RequestSummary, Bits, __ATOMIC_SEQ_CST);
-    KiRequest(Target, KPCR_REQUEST_IPI);
-}
+/* --- Requests --- */
 
 /* The processors of Mask in the caller's group that are active. */
 static KAFFINITY KiActiveTargets(KPRCB_THREAD_BLOCK *Block, KAFFINITY Mask)
@@ -136,21 +203,27 @@ static KAFFINITY KiActiveTargets(KPRCB_THREAD_BLOCK *Block, KAFFINITY Mask)
     return Mask & KiGroupMask(Block->Pcr->PrcbData.Group);
 }
 
-static PKPCR KiNextTarget(KPRCB_THREAD_BLOCK *Block, KAFFINITY *Mask)
+static VOID KiCountSend(KPRCB_THREAD_BLOCK *Block, ULONG *Count, ULONG Sent)
 {
-    ULONG Index = (ULONG)__builtin_ctzll(*Mask);
-
-    *Mask &= *Mask - 1;
-    return KiProcessor(Block->Pcr->PrcbData.Group * KiMachine.GroupSize + Index);
+    if (Block->Irql >= DISPATCH_LEVEL) {
+        __atomic_store_n(Count, *Count + Sent, __ATOMIC_RELAXED);
+    } else {
+        __atomic_fetch_add(Count, Sent, __ATOMIC_RELAXED);
+    }
 }
 
 VOID KiIpiSend(KAFFINITY TargetProcessors, ULONG IpiRequest)
 {
     KPRCB_THREAD_BLOCK *Block = KiEnter();
+    PKPRCB Prcb = Block->Pcr->Prcb;
     KAFFINITY Mask = KiActiveTargets(Block, TargetProcessors);
 
+    KiCountSend(Block, &Prcb->IpiSendSoftwareInterruptCount, (ULONG)__builtin_popcountll(Mask));
     while (Mask != 0) {
-        KiSendBits(KiNextTarget(Block, &Mask), IpiRequest & (IPI_APC | IPI_DPC));
+        PKPCR Target = KiNextTarget(Prcb->Group, &Mask);
+
+        KiMachine.Ipi->PostRequests(&Target->PrcbData, IpiRequest & (IPI_APC | IPI_DPC));
+        KiRequest(Target, KPCR_REQUEST_IPI);
     }
     KiPoll(Block);
 }
@@ -161,62 +234,45 @@ VOID HalRequestIpi(KAFFINITY TargetProcessors)
     KAFFINITY Mask = KiActiveTargets(Block, TargetProcessors);
 
     while (Mask != 0) {
-        PKPCR Target = KiNextTarget(Block, &Mask);
+        PKPCR Target = KiNextTarget(Block->Pcr->PrcbData.Group, &Mask);
 
         KiRequest(Target, KPCR_REQUEST_IPI);
         KiArmClock(Target);
     }
 }
 
-static BOOLEAN KiClaimTarget(PKPRCB Sender, PKPCR Target)
+/* --- Packets --- */
+
+VOID KiPressTargets(PKPRCB Prcb)
 {
-    PKPRCB Nobody = NULL;
+    ULONG Count = KiProcessorCount();
 
-    return __atomic_compare_exchange_n(&Target->PrcbData.SignalDone, &Nobody, Sender, FALSE, __ATOMIC_RELEASE,
-                                       __ATOMIC_RELAXED);
-}
+    for (ULONG Index = 0; Index < Count; Index += 1) {
+        PKPCR Pcr = KiProcessor(Index);
 
-/*
- * Claims the target for the caller's packet and interrupts it. Masked from the claim until the target knows: what the
- * host's interrupt would run in between may wait for a sender that waits for this target.
- */
-static VOID KiSendPacketTo(KPRCB_THREAD_BLOCK *Block, PKPCR Target)
-{
-    KI_SPIN Spin = {.Reason = "a processor to take the packet of another", .Object = Target, .Holding = TRUE};
-
-    KiMaskInterrupts(Block);
-    while (!KiClaimTarget(Block->Pcr->Prcb, Target)) {
-        KiUnmaskInterrupts(Block);
-        KiSpin(&Spin);
-        if (Spin.Steps % KI_STALL_SPINS == 0) {
-            KiPress(Target);
-        }
-        KiMaskInterrupts(Block);
-    }
-    KiSendBits(Target, IPI_PACKET_READY);
-    KiUnmaskInterrupts(Block);
-    KiEndSpin(&Spin);
-}
-
-static BOOLEAN KiTargetsDone(PKPRCB Prcb)
-{
-    for (ULONG Group = 0; Group < KiMachine.MaximumGroups; Group += 1) {
-        if (__atomic_load_n(&Prcb->TargetSets[Group], __ATOMIC_ACQUIRE) != 0) {
-            return FALSE;
+        if ((__atomic_load_n(&Pcr->Request, __ATOMIC_RELAXED) & KPCR_REQUEST_IPI) != 0 && Pcr->Prcb != Prcb) {
+            KiPress(Pcr);
         }
     }
-    return TRUE;
 }
 
-static VOID KiPressTargets(PKPRCB Prcb)
+/* A step of a wait for targets. Pressed: when they were pressed last, at first 0. */
+static VOID KiSpinForTargets(PKPRCB Prcb, PKI_SPIN Spin, ULONGLONG *Pressed)
 {
-    for (ULONG Group = 0; Group < KiMachine.MaximumGroups; Group += 1) {
-        KAFFINITY Mask = __atomic_load_n(&Prcb->TargetSets[Group], __ATOMIC_RELAXED);
+    ULONGLONG Now;
 
-        for (; Mask != 0; Mask &= Mask - 1) {
-            KiPress(KiProcessor(Group * KiMachine.GroupSize + (ULONG)__builtin_ctzll(Mask)));
-        }
+    KiSpin(Spin);
+    if (Spin->Steps % KI_STALL_SPINS != 0) {
+        return;
     }
+    Now = HalMonotonicTime();
+    if (*Pressed == 0) {
+        *Pressed = Now;
+    } else if (Now - *Pressed >= KI_PRESS_NS) {
+        KiPressTargets(Prcb);
+        *Pressed = Now;
+    }
+    HalYield();
 }
 
 VOID KiStallOnTargets(KPRCB_THREAD_BLOCK *Block, const char *Reason)
@@ -225,53 +281,62 @@ VOID KiStallOnTargets(KPRCB_THREAD_BLOCK *Block, const char *Reason)
     KI_SPIN Spin = {.Reason = Reason, .Object = Prcb, .Holding = TRUE};
     ULONGLONG Pressed = 0;
 
-    while (!KiTargetsDone(Prcb)) {
-        KiSpin(&Spin);
-        if (Spin.Steps % KI_STALL_SPINS == 0) {
-            ULONGLONG Now = HalMonotonicTime();
+    while (!KiMachine.Ipi->IsPacketDone(Prcb)) {
+        KiSpinForTargets(Prcb, &Spin, &Pressed);
+    }
+    KiEndSpin(&Spin);
+}
 
-            if (Pressed == 0) {
-                Pressed = Now;
-            } else if (Now - Pressed >= KI_PRESS_NS) {
-                KiPressTargets(Prcb);
-                Pressed = Now;
-            }
-            HalYield();
-        }
+VOID KiBeginPacket(KPRCB_THREAD_BLOCK *Block)
+{
+    PKPRCB Prcb = Block->Pcr->Prcb;
+    KI_SPIN Spin = {.Reason = "the targets of the former IPI packet", .Object = Prcb, .Holding = TRUE};
+    ULONGLONG Pressed = 0;
+
+    KiMaskInterrupts(Block);
+    while (!KiMachine.Ipi->BeginPacket(Prcb)) {
+        KiUnmaskInterrupts(Block);
+        KiSpinForTargets(Prcb, &Spin, &Pressed);
+        KiMaskInterrupts(Block);
     }
     KiEndSpin(&Spin);
 }
 
 BOOLEAN KiPacketOutstanding(PKPCR Pcr)
 {
-    return !KiTargetsDone(&Pcr->PrcbData) || __atomic_load_n(&Pcr->PrcbData.SignalDone, __ATOMIC_ACQUIRE) != NULL;
+    PKPRCB Prcb = &Pcr->PrcbData;
+
+    return !KiMachine.Ipi->IsPacketDone(Prcb) || KiMachine.Ipi->IsPacketWaiting(Prcb);
 }
 
-static VOID KiFillPacket(PKPRCB Prcb, PKIPI_WORKER Worker, PVOID Parameter1, PVOID Parameter2, PVOID Parameter3)
+/* All active processors. */
+static VOID KiNameTargets(KI_TARGETS *Targets)
 {
-    Prcb->CurrentPacket[0] = Parameter1;
-    Prcb->CurrentPacket[1] = Parameter2;
-    Prcb->CurrentPacket[2] = Parameter3;
-    Prcb->WorkerRoutine = Worker;
+    ULONG Count = KiProcessorCount();
+
+    Targets->Groups = 0;
+    Targets->Count = (LONG)Count;
+    for (ULONG Base = 0; Base < Count; Base += KiMachine.GroupSize) {
+        ULONG Here = Count - Base < KiMachine.GroupSize ? Count - Base : KiMachine.GroupSize;
+
+        Targets->Sets[Targets->Groups] = ~(KAFFINITY)0 >> (8 * sizeof(KAFFINITY) - Here);
+        Targets->Groups += 1;
+    }
 }
 
-VOID KiSendPacketToAll(KPRCB_THREAD_BLOCK *Block, PKIPI_WORKER Worker, PVOID Parameter1, PVOID Parameter2,
-                       PVOID Parameter3)
+VOID KiBroadcastPacket(KPRCB_THREAD_BLOCK *Block, PKIPI_WORKER Worker, PVOID Parameter1, PVOID Parameter2)
 {
     PKPRCB Prcb = Block->Pcr->Prcb;
+    KREQUEST_PACKET Packet = {{Parameter1, Parameter2, (PVOID)&Prcb->PacketBarrier}, Worker};
+    KI_TARGETS Targets;
 
-    KiStallOnTargets(Block, "the targets of the former IPI packet");
-    KiFillPacket(Prcb, Worker, Parameter1, Parameter2, Parameter3);
-    for (USHORT Group = 0; Group < KiMachine.MaximumGroups; Group += 1) {
-        KAFFINITY Mask = KiGroupMask(Group) & ~(Group == Prcb->Group ? Prcb->GroupSetMember : 0);
-
-        __atomic_store_n(&Prcb->TargetSets[Group], Mask, __ATOMIC_RELEASE);
-    }
-    for (ULONG Index = 0; Index < KiProcessorCount(); Index += 1) {
-        if (Index != Prcb->Number) {
-            KiSendPacketTo(Block, KiProcessor(Index));
-        }
-    }
+    KiNameTargets(&Targets);
+    Targets.Sets[Prcb->Group] &= ~Prcb->GroupSetMember;
+    Targets.Count -= 1;
+    KiCountSend(Block, &Prcb->IpiSendRequestBroadcastCount, 1);
+    __atomic_store_n(&Prcb->PacketBarrier, Targets.Count + 1, __ATOMIC_RELAXED);
+    KiMachine.Ipi->SendPacket(Block, &Packet, &Targets);
+    KiUnmaskInterrupts(Block);
 }
 
 static VOID KiRequireOwner(KPRCB_THREAD_BLOCK *Block)
@@ -284,19 +349,26 @@ static VOID KiRequireOwner(KPRCB_THREAD_BLOCK *Block)
 VOID KiIpiSendPacket(KAFFINITY TargetProcessors, PKIPI_WORKER WorkerFunction, PKIPI_BROADCAST_WORKER BroadcastFunction,
                      ULONG_PTR Context, PULONG Count)
 {
+    KREQUEST_PACKET Packet = {{(PVOID)BroadcastFunction, (PVOID)Context, Count}, WorkerFunction};
     KPRCB_THREAD_BLOCK *Block = KiEnter();
     PKPRCB Prcb = Block->Pcr->Prcb;
+    KI_TARGETS Targets;
     KAFFINITY Mask;
 
     KiRequireOwner(Block);
-    Mask = KiActiveTargets(Block, TargetProcessors) & ~Prcb->GroupSetMember;
-    KiStallOnTargets(Block, "the targets of the former IPI packet");
-    KiFillPacket(Prcb, WorkerFunction, (PVOID)BroadcastFunction, (PVOID)Context, Count);
-    __atomic_store_n(&Prcb->TargetSets[Prcb->Group], Mask, __ATOMIC_RELEASE);
+    KiNameTargets(&Targets);
+    Mask = Targets.Sets[Prcb->Group] & TargetProcessors & ~Prcb->GroupSetMember;
+    for (ULONG Group = 0; Group < Targets.Groups; Group += 1) {
+        Targets.Sets[Group] = Group == Prcb->Group ? Mask : 0;
+    }
+    Targets.Count = __builtin_popcountll(Mask);
+    KiCountSend(Block, &Prcb->IpiSendRequestRoutineCount, 1);
+    KiBeginPacket(Block);
+    KiMachine.Ipi->SendPacket(Block, &Packet, &Targets);
+    KiUnmaskInterrupts(Block);
     while (Mask != 0) {
-        PKPCR Target = KiNextTarget(Block, &Mask);
+        PKPCR Target = KiNextTarget(Prcb->Group, &Mask);
 
-        KiSendPacketTo(Block, Target);
         if (KiQueryOwner(Target) != NULL) {
             KiArmClock(Target);
         }

@@ -20,7 +20,7 @@
 
 #define KI_BARRIER_PAUSES 2000
 #define KI_PRESS_PERIOD 1000000    /* ns */
-#define KI_BARRIER_SLEEP 100000000 /* ns; the last to come ends it */
+#define KI_BARRIER_SLEEP 100000000 /* ns; the last to come ends it, and the host's interrupt */
 
 static ULONG volatile KiBroadcastLock;
 static ULONG volatile KiBarrierSleepers;
@@ -78,7 +78,8 @@ static VOID KiMeet(LONG volatile *Barrier, VOID (*Press)(PKPRCB), PKPRCB Sender)
         __atomic_fetch_add(&KiBarrierSleepers, 1, __ATOMIC_SEQ_CST);
         Seen = __atomic_load_n(Barrier, __ATOMIC_SEQ_CST);
         if (Seen != 0) {
-            HalPark((ULONG volatile *)Barrier, (ULONG)Seen, Press != NULL ? KI_PRESS_PERIOD : KI_BARRIER_SLEEP);
+            HalPark((ULONG volatile *)Barrier, (ULONG)Seen,
+                    Press != NULL || !KiMachine.Signals ? KI_PRESS_PERIOD : KI_BARRIER_SLEEP);
         }
         __atomic_fetch_sub(&KiBarrierSleepers, 1, __ATOMIC_SEQ_CST);
         KiSpinSlept(&Spin);
@@ -94,17 +95,6 @@ static VOID KiGenericCallWorker(PKIPI_CONTEXT PacketContext, PVOID Function, PVO
     KiMeet(Barrier, NULL, NULL);
     ((PKIPI_BROADCAST_WORKER)Function)((ULONG_PTR)Context);
     KiIpiSignalPacketDone(PacketContext);
-}
-
-static VOID KiPressMissing(PKPRCB Sender)
-{
-    for (ULONG Index = 0; Index < KiProcessorCount(); Index += 1) {
-        PKPCR Pcr = KiProcessor(Index);
-
-        if ((__atomic_load_n(&Pcr->Request, __ATOMIC_RELAXED) & KPCR_REQUEST_IPI) != 0 && Pcr->Prcb != Sender) {
-            KiPress(Pcr);
-        }
-    }
 }
 
 static VOID KiFinishCall(KIRQL OldIrql)
@@ -163,12 +153,12 @@ ULONG_PTR KeIpiGenericCall(PKIPI_BROADCAST_WORKER BroadcastFunction, ULONG_PTR C
         KeRaiseIrqlToDpcLevel();
     }
     KiTakeBroadcastLock(FALSE);
+    /* Below IPI_LEVEL: to 3.51 it waits for packets of others, whose targets include the caller. */
+    KiBeginPacket(Block);
     Level = KfRaiseIrql(IPI_LEVEL);
     Prcb = Block->Pcr->Prcb;
-    __atomic_store_n(&Prcb->PacketBarrier, (LONG)KiProcessorCount(), __ATOMIC_RELAXED);
-    KiSendPacketToAll(Block, KiGenericCallWorker, (PVOID)BroadcastFunction, (PVOID)Context,
-                      (PVOID)&Prcb->PacketBarrier);
-    KiMeet(&Prcb->PacketBarrier, KiPressMissing, Prcb);
+    KiBroadcastPacket(Block, KiGenericCallWorker, (PVOID)BroadcastFunction, (PVOID)Context);
+    KiMeet(&Prcb->PacketBarrier, KiPressTargets, Prcb);
     Result = KiCallHere(Block, BroadcastFunction, Context, Level);
     KiFinishCall(Level);
     if (OldIrql < DISPATCH_LEVEL) {

@@ -8,7 +8,7 @@
  *
  * Deviation: on NT an IPI interrupts between any two instructions. Here an owner serves it when it polls, or from the
  * host's interrupt when it has not polled for a millisecond, which finds the thread at DISPATCH_LEVEL or above (so it
- * owns its processor, see KiLetGoProcessor), below IPI_LEVEL and not masked.
+ * owns its processor, see KiLetGoProcessor), below IPI_LEVEL and not masked. A freeze comes at any of these levels.
  *
  * Tests: tests/ke/test_irql.c, tests/stress/stress_owner.c, tests/stress/stress_dpc.c.
  */
@@ -36,10 +36,16 @@ static VOID KiSetOwnerIrql(KPRCB_THREAD_BLOCK *Block, KIRQL Irql)
 
 VOID KiPoll(KPRCB_THREAD_BLOCK *Block)
 {
-    if (Block->Irql >= DISPATCH_LEVEL && Block->Irql < IPI_LEVEL && Block->Masked == 0) {
+    if (Block->Irql >= DISPATCH_LEVEL && Block->Masked == 0) {
         ULONG Request = __atomic_load_n(&Block->Pcr->Request, __ATOMIC_ACQUIRE);
 
         while ((Request & (KPCR_REQUEST_IPI | KPCR_REQUEST_OVERDUE)) != 0) {
+            if (Block->Irql >= IPI_LEVEL) {
+                if ((Request & KPCR_REQUEST_IPI) != 0) {
+                    KiServeFreeze(Block);
+                }
+                return;
+            }
             if ((Request & KPCR_REQUEST_IPI) != 0) {
                 KiServiceIpi(Block);
             } else {
@@ -54,10 +60,10 @@ VOID KiPollHolding(KPRCB_THREAD_BLOCK *Block)
 {
     KI_FRAME Frame;
 
-    if (Block->Irql < DISPATCH_LEVEL || Block->Irql >= IPI_LEVEL || Block->Masked != 0) {
+    if (Block->Irql < DISPATCH_LEVEL || Block->Masked != 0) {
         return;
     }
-    if (__atomic_load_n(&KiCatchers, __ATOMIC_RELAXED) == 0) {
+    if (__atomic_load_n(&KiCatchers, __ATOMIC_RELAXED) == 0 || Block->Irql >= IPI_LEVEL) {
         KiPoll(Block);
         return;
     }
@@ -68,10 +74,17 @@ VOID KiPollHolding(KPRCB_THREAD_BLOCK *Block)
 }
 
 /* The interrupted code may be anywhere. */
-VOID KiHostInterrupt(VOID)
+VOID KiHostInterrupt(PVOID Frame)
 {
-    if (KprcbThread.Thread != NULL) {
-        KiPollHolding(&KprcbThread);
+    KPRCB_THREAD_BLOCK *Block = &KprcbThread;
+
+    if (Block->Thread != NULL && Block->Irql >= DISPATCH_LEVEL && Block->Masked == 0) {
+        PKPRCB Prcb = Block->Pcr->Prcb;
+        PVOID Outer = Prcb->IpiFrame;
+
+        Prcb->IpiFrame = Frame;
+        KiPollHolding(Block);
+        Prcb->IpiFrame = Outer;
     }
 }
 

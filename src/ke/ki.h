@@ -58,6 +58,7 @@ typedef struct _KI_MACHINE {
     PKPCR Processors;
     const KI_PROFILE *Profile;
     KI_SHAPE Shape;
+    const struct _KI_IPI_ROUTINES *Ipi; /* of the profile's IpiProtocol */
 } KI_MACHINE;
 
 extern KI_MACHINE KiMachine;
@@ -179,7 +180,7 @@ typedef struct _KTHREAD {
     PKPCR ThreadedFor;
     HAL_THREAD Host;
     PKPCR Retiring;      /* the processor whose DPCs it runs, even if one of them has lowered its level */
-    PKPRCB ServedPacket; /* the sender of the packet whose worker runs, until the worker says that it is done */
+    PKIPI_CONTEXT ServedPacket; /* the packet whose worker runs, until the worker says that it is done */
     PVOID ServedCall;    /* the counter of the KeGenericCallDpc whose routine runs, until that says that it is done */
     const char *volatile WaitReason; /* what it spins or waits for, for the hang report */
     const void *volatile WaitObject;
@@ -317,8 +318,8 @@ VOID KiLowerBelowDispatch(KPRCB_THREAD_BLOCK *Block, KIRQL NewIrql, BOOLEAN Lazi
 VOID KiLookAgain(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr, ULONG Bits);
 /* The level of the processor that the caller owns, as others see it. */
 VOID KiPublishIrql(KPRCB_THREAD_BLOCK *Block, KIRQL Irql);
-/* The host's interrupt. */
-VOID KiHostInterrupt(VOID);
+/* The host's interrupt. Frame: what it has interrupted. */
+VOID KiHostInterrupt(PVOID Frame);
 
 /*
  * No IPI is served between these, not even by the host's interrupt: the caller holds an internal lock or has
@@ -422,20 +423,52 @@ VOID KiInitializeCallDpc(PKPRCB Prcb);
 VOID KiAbandonDpcCalls(VOID);
 
 /* --- ipi.c --- */
-/* Takes the request bits of the processor that the caller owns. TRUE: there was one. */
+/* Chooses the protocol. Before any processor is initialized. */
+NTSTATUS KiInitializeIpi(VOID);
+VOID KiInitializeProcessorIpi(PKPRCB Prcb);
+VOID KiFreeIpi(VOID);
+/* Takes the requests to the processor that the caller owns. TRUE: there was one. */
 BOOLEAN KiServiceIpi(KPRCB_THREAD_BLOCK *Block);
 /* Nobody is inside KeIpiGenericCall: for the child of a fork. */
 VOID KiAbandonCalls(VOID);
 /* Makes the next processor active, while no KeIpiGenericCall is under way. IRQL < DISPATCH_LEVEL. */
 VOID KiActivateProcessor(VOID);
-/* Sends the caller's packet to all processors but its own. */
-VOID KiSendPacketToAll(KPRCB_THREAD_BLOCK *Block, PKIPI_WORKER Worker, PVOID Parameter1, PVOID Parameter2,
-                       PVOID Parameter3);
+/*
+ * Waits, serving requests if the level allows, until the caller may send a packet. On return interrupts are masked, until
+ * the packet is sent.
+ */
+VOID KiBeginPacket(KPRCB_THREAD_BLOCK *Block);
+/*
+ * Sends it to all processors but the caller's own; the worker's third parameter is PacketBarrier, which counts them and
+ * the caller.
+ */
+VOID KiBroadcastPacket(KPRCB_THREAD_BLOCK *Block, PKIPI_WORKER Worker, PVOID Parameter1, PVOID Parameter2);
 /* Waits for the targets of the caller's packet. */
 VOID KiStallOnTargets(KPRCB_THREAD_BLOCK *Block, const char *Reason);
+/* Interrupts processors other than the caller's that have not looked at a request. */
+VOID KiPressTargets(PKPRCB Prcb);
 BOOLEAN KiPacketOutstanding(PKPCR Pcr);
+/* The caller, an owner, sends one. */
+static inline VOID KiCountSoftwareInterrupt(KPRCB_THREAD_BLOCK *Block)
+{
+    ULONG *Count = &Block->Pcr->PrcbData.IpiSendSoftwareInterruptCount;
+
+    __atomic_store_n(Count, *Count + 1, __ATOMIC_RELAXED);
+}
 /* A bug check ends the worker of ServedPacket: its sender must not wait for ever. */
 VOID KiTellServedSender(KPRCB_THREAD_BLOCK *Block);
+
+/* --- freeze.c --- */
+/* Takes a freeze alone; the only request that is served at IPI_LEVEL and above. */
+VOID KiServeFreeze(KPRCB_THREAD_BLOCK *Block);
+/* Holds the processor that the caller owns until it is thawed. */
+VOID KiFreezeTargetExecution(KPRCB_THREAD_BLOCK *Block);
+/* How often the caller has frozen the others; 0: not at all. */
+ULONG KiFreezeDepthHere(KPRCB_THREAD_BLOCK *Block);
+/* Goes back to that depth. */
+VOID KiThawUnwound(KPRCB_THREAD_BLOCK *Block, ULONG Depth);
+/* Nobody is frozen: for the child of a fork. */
+VOID KiAbandonFreeze(VOID);
 
 /* --- clock.c --- */
 NTSTATUS KiStartClock(VOID);
@@ -615,7 +648,10 @@ typedef struct _KI_FRAME {
     KIRQL Irql;
     KIRQL RaisedFrom[HIGH_LEVEL + 1];
     BOOLEAN DpcRoutineActive;
+    UCHAR NestingLevel;
     ULONG Masked;
+    ULONG FreezeDepth;
+    PVOID IpiFrame;
     PKPCR Pcr; /* owned when the frame was entered, or NULL */
     jmp_buf Jump;
 } KI_FRAME, *PKI_FRAME;

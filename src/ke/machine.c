@@ -23,6 +23,7 @@ static VOID KiForkChild(VOID)
     KiAbandonThreads();
     KiAbandonCatches();
     KiAbandonCalls();
+    KiAbandonFreeze();
     KiAbandonWatches();
     KiAbandonAdditions();
     KiAbandonCallbacks();
@@ -66,6 +67,7 @@ static VOID KiFreeMachine(VOID)
     if (KiIdleHandles != NULL) {
         HalFreePages(KiIdleHandles, KiHandleBytes());
     }
+    KiFreeIpi();
     KiFreeThreads();
     KiFreeAllCallbacks();
     KiFreeTopology();
@@ -128,8 +130,11 @@ NTSTATUS KiStartMachine(const KPRCB_CONFIG *Config)
         KiFreeMachine();
         return STATUS_INSUFFICIENT_RESOURCES;
     }
-    KiInitializeProcessors();
-    Status = KiStartDpcHistory();
+    Status = KiInitializeIpi();
+    if (NT_SUCCESS(Status)) {
+        KiInitializeProcessors();
+        Status = KiStartDpcHistory();
+    }
     if (NT_SUCCESS(Status)) {
         Status = KiStartClock();
     }

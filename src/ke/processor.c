@@ -36,6 +36,7 @@ static VOID KiInitializeProcessor(ULONG Index)
     Prcb->GroupIndex = (UCHAR)(Index % KiMachine.GroupSize);
     Prcb->LegacyNumber = Prcb->GroupIndex;
     Prcb->GroupSetMember = (KAFFINITY)1 << Prcb->GroupIndex;
+    KiInitializeProcessorIpi(Prcb);
     Prcb->ClockOwner = Index == 0;
     Prcb->ThreadDpcEnable = __atomic_load_n(&KiMachine.ThreadedDpcs, __ATOMIC_RELAXED);
     KiInitializeCallDpc(Prcb);

@@ -24,8 +24,11 @@
 static ULONG Interrupts;
 static LONG InterruptedThread;
 
-static VOID Interrupt(VOID)
+static VOID Interrupt(PVOID Frame)
 {
+    if (Frame == NULL) {
+        return;
+    }
     __atomic_store_n(&InterruptedThread, HalCurrentThreadId(), __ATOMIC_RELAXED);
     __atomic_fetch_add(&Interrupts, 1, __ATOMIC_RELEASE);
     errno = EINVAL;

@@ -311,7 +311,7 @@ static void a_bug_check_in_the_hand_over_does_not_lose_the_lock(void **State)
         CountOne(&Owner.Go);
         KeRaiseIrqlToDpcLevel();
         KiIpiSendPacket(2, Crash, NULL, 0, NULL);
-        while (__atomic_load_n(&KeGetCurrentPrcb()->TargetSet, __ATOMIC_ACQUIRE) != 0) {
+        while (__atomic_load_n(&KeGetCurrentPrcb()->TargetCount, __ATOMIC_ACQUIRE) != 0) {
             sched_yield();
         }
         __atomic_store_n(&Owner.Visit.Node->Next, &Successor, __ATOMIC_RELEASE);

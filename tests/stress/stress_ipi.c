@@ -1,15 +1,18 @@
 /*
- * stress_ipi.c - rendezvous calls and packets while DPCs, raises, lowers and locks go on around them.
+ * stress_ipi.c - rendezvous calls, packets and freezes while DPCs, raises, lowers and locks go on around them, in each
+ * version's protocol.
  *
  * Each caller's worker counts by processor, so a rendezvous that left one out, ran it twice, or ran one while another
  * was still at work is found by its number. Invariants: every rendezvous reaches every processor once and one
  * rendezvous runs at a time; every packet runs on each of its targets once, in the sender's order; every DPC that was
- * inserted runs once; the locks' counts are exact.
+ * inserted runs once; the locks' counts are exact; while a processor holds the others nothing moves on them, and what
+ * moved before is visible.
  */
 #include "support/check.h"
 
 #define MAXIMUM 16
 #define DPCS 4
+#define VERSIONS 3
 
 typedef struct _ACTOR {
     ULONG Index;
@@ -18,15 +21,17 @@ typedef struct _ACTOR {
     ULONG Packets;
     ULONG PacketTargets;
     ULONG Locked;
+    ULONG Freezes;
     ULONG volatile Inserted;
     ULONG volatile DpcRuns;
-    ULONG volatile Visits[MAXIMUM];  /* rendezvous of this actor, by processor */
+    ULONG volatile Visits[MAXIMUM]; /* rendezvous of this actor, by processor */
     ULONG volatile PacketRuns;
-    ULONG volatile Last[MAXIMUM];    /* the packet of this actor that ran last there */
+    ULONG volatile Last[MAXIMUM]; /* the packet of this actor that ran last there */
     KDPC Dpcs[DPCS];
     pthread_t Thread;
 } ACTOR;
 
+static const char *StressVersion; /* of NT */
 static ULONG Processors, ActorCount;
 static ULONG volatile Gate;
 static ACTOR Actors[MAXIMUM];
@@ -40,6 +45,45 @@ static ACTOR *volatile Calling;
 static KSPIN_LOCK SpinLock, QueuedLock;
 static ULONG SpinCount, QueuedCount; /* their locks */
 
+/* What the owners of each processor have done: no atomics, a freeze alone orders them with who reads. */
+static struct {
+    DECLSPEC_ALIGN(KPRCB_CACHE_LINE) ULONG Count;
+} Moves[MAXIMUM];
+
+static void Move(void)
+{
+    Moves[KeGetCurrentProcessorNumberEx(NULL)].Count += 1;
+}
+
+static ULONG CountMoves(void)
+{
+    ULONG Sum = 0;
+
+    for (ULONG Index = 0; Index < Processors; Index += 1) {
+        Sum += Moves[Index].Count;
+    }
+    return Sum;
+}
+
+static void FreezeAll(ACTOR *Actor, ULONG Random)
+{
+    BOOLEAN Enable = KeFreezeExecution(NULL, NULL);
+    BOOLEAN Inner = (Random & 0x100) != 0 && KeFreezeExecution(NULL, NULL);
+    ULONG Before = CountMoves();
+
+    for (ULONG Turn = Random >> 24; Turn != 0; Turn -= 1) {
+        YieldProcessor();
+    }
+    Check(!Inner);
+    Check(CountMoves() == Before);
+    if ((Random & 0x100) != 0) {
+        KeThawExecution(Inner);
+    }
+    Move();
+    KeThawExecution(Enable);
+    Actor->Freezes += 1;
+}
+
 static ULONG_PTR Visit(ULONG_PTR Context)
 {
     ACTOR *Actor = (ACTOR *)Context;
@@ -50,6 +94,7 @@ static ULONG_PTR Visit(ULONG_PTR Context)
     if (!__atomic_compare_exchange_n(&Calling, &Nobody, Actor, FALSE, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
         Check(Nobody == Actor);
     }
+    Move();
     CountOne(&Actor->Visits[Number]);
     if (__atomic_add_fetch(&Entered, 1, __ATOMIC_ACQ_REL) % Processors == 0) {
         __atomic_store_n(&Calling, NULL, __ATOMIC_RELEASE);
@@ -74,6 +119,7 @@ static VOID PacketWorker(PKIPI_CONTEXT PacketContext, PVOID Context, PVOID Numbe
     UNREFERENCED_PARAMETER(Unused);
     Check(KeGetCurrentIrql() == IPI_LEVEL);
     Check(__atomic_exchange_n(&Actor->Last[Here], (ULONG)(ULONG_PTR)Number, __ATOMIC_ACQ_REL) < (ULONG_PTR)Number);
+    Move();
     CountOne(&Actor->PacketRuns);
     KiIpiSignalPacketDone(PacketContext);
 }
@@ -99,6 +145,7 @@ static VOID CountDpc(PKDPC Dpc, PVOID Context, PVOID Argument1, PVOID Argument2)
     UNREFERENCED_PARAMETER(Dpc);
     UNREFERENCED_PARAMETER(Argument2);
     Check(KeGetCurrentIrql() == DISPATCH_LEVEL);
+    Move();
     CountOne(&Actor->DpcRuns);
     if (Argument1 != NULL) {
         CountOne(&DpcCalls);
@@ -123,6 +170,7 @@ static void TakeLocks(ACTOR *Actor)
 
     KeAcquireSpinLock(&SpinLock, &OldIrql);
     SpinCount += 1;
+    Move();
     KeAcquireInStackQueuedSpinLockAtDpcLevel(&QueuedLock, &Handle);
     QueuedCount += 1;
     KeReleaseInStackQueuedSpinLockFromDpcLevel(&Handle);
@@ -161,6 +209,9 @@ static void Act(ACTOR *Actor, ULONG Random)
         KeLowerIrql(OldIrql);
         break;
     default:
+        if ((Random & 0x18) == 0) {
+            FreezeAll(Actor, Random);
+        }
         KiIpiSend((KAFFINITY)(Random >> 8), IPI_DPC);
         break;
     }
@@ -196,8 +247,9 @@ static void Run(ULONG ProcessorCount, ULONG Count, ULONG Flags, ULONG Operations
 {
     ULONG Rendezvous = 0;
     ULONG Locked = 0;
+    ULONG Freezes = 0;
 
-    StartMachine(ProcessorCount, Flags);
+    StartMachineAs(StressVersion, ProcessorCount, Flags);
     Processors = ProcessorCount;
     ActorCount = Count;
     Gate = Entered = DpcCalls = SpinCount = QueuedCount = 0;
@@ -220,6 +272,7 @@ static void Run(ULONG ProcessorCount, ULONG Count, ULONG Flags, ULONG Operations
         }
         Rendezvous += Actor->Calls;
         Locked += Actor->Locked;
+        Freezes += Actor->Freezes;
     }
     for (ULONG Processor = 0; Processor < Processors; Processor += 1) {
         assert_int_equal(DpcActor.Visits[Processor], DpcCalls);
@@ -229,14 +282,14 @@ static void Run(ULONG ProcessorCount, ULONG Count, ULONG Flags, ULONG Operations
     assert_int_equal(QueuedCount, Locked);
     assert_int_equal(WrongLine, 0);
     StopMachine();
-    print_message("%u processors, %u threads: %u rendezvous, %u of them in DPCs\n", (unsigned)Processors, (unsigned)Count,
-                  (unsigned)(Rendezvous + DpcCalls), (unsigned)DpcCalls);
+    print_message("%u processors, %u threads: %u rendezvous, %u of them in DPCs, %u freezes\n", (unsigned)Processors,
+                  (unsigned)Count, (unsigned)(Rendezvous + DpcCalls), (unsigned)DpcCalls, (unsigned)Freezes);
 }
 
-/* A quarter of the operations are rendezvous, each of several worker runs. The tests' parts add up to 150. */
+/* A quarter of the operations are rendezvous, each of several worker runs. The tests' parts add up to 150, for each version. */
 static ULONG Share(ULONG Part)
 {
-    return StressOperations() / 150 * Part;
+    return StressOperations() / 150 / VERSIONS * Part;
 }
 
 static void every_processor_owned(void **State)
@@ -283,5 +336,12 @@ int main(void)
         cmocka_unit_test(without_signals),       cmocka_unit_test(far_more_processors_than_cpus),
     };
 
-    return cmocka_run_group_tests(Tests, NULL, NULL);
+    static const char *const Versions[VERSIONS] = {"3.51", "4.0-late", "2004"};
+    int Failed = 0;
+
+    for (ULONG Index = 0; Index < VERSIONS; Index += 1) {
+        StressVersion = Versions[Index];
+        Failed += cmocka_run_group_tests_name(StressVersion, Tests, NULL, NULL);
+    }
+    return Failed;
 }

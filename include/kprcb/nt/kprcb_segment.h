@@ -49,14 +49,15 @@ FORCEINLINE BOOLEAN KprcbIsWide(ULONG Offset)
 {
     return KPRCB_WITHIN(Offset, Self) || KPRCB_WITHIN(Offset, Prcb) || KPRCB_WITHIN(Offset, Owner) ||
            KPRCB_WITHIN(Offset, Resident) || KPRCB_WITHIN(Offset, LastOwner) || KPRCB_WITHIN(Offset, TokenHeir) ||
-           KPRCB_WITHIN(Offset, SharedLock) ||
+           KPRCB_WITHIN(Offset, SharedLock) || KPRCB_WITHIN(Offset, Mailbox) ||
            KPRCB_WITHIN(Offset, PrcbData.CurrentThread) || KPRCB_WITHIN(Offset, PrcbData.IdleThread) ||
            KPRCB_WITHIN(Offset, PrcbData.DpcThread) || KPRCB_WITHIN_CALL_DPC(Offset) ||
            KPRCB_WITHIN(Offset, PrcbData.GroupSetMember) || KPRCB_WITHIN(Offset, PrcbData.LockQueue) ||
            KPRCB_WITHIN(Offset, PrcbData.DpcStack) || KPRCB_WITHIN_QUEUE(Offset, 0) || KPRCB_WITHIN_QUEUE(Offset, 1) ||
            KPRCB_WITHIN(Offset, PrcbData.CurrentPacket) || KPRCB_WITHIN(Offset, PrcbData.WorkerRoutine) ||
            KPRCB_WITHIN(Offset, PrcbData.TargetSets) || KPRCB_WITHIN(Offset, PrcbData.SignalDone) ||
-           KPRCB_WITHIN(Offset, PrcbData.DpcRuntimeHistoryHashTable) ||
+           KPRCB_WITHIN(Offset, PrcbData.IpiFrame) || KPRCB_WITHIN(Offset, PrcbData.TakenMailbox) ||
+           KPRCB_WITHIN(Offset, PrcbData.RequestMailbox) || KPRCB_WITHIN(Offset, PrcbData.DpcRuntimeHistoryHashTable) ||
            KPRCB_WITHIN(Offset, PrcbData.DpcRuntimeHistoryHashTableCleanupDpc) ||
            KPRCB_WITHIN(Offset, PrcbData.ParentNode) || KPRCB_WITHIN(Offset, PrcbData.MultiThreadSetMaster) ||
            KPRCB_WITHIN(Offset, PrcbData.MultiThreadProcessorSet) || KPRCB_WITHIN(Offset, PrcbData.CoreProcessorSet) ||
