@@ -112,9 +112,9 @@ KPRCB_API VOID HalRequestIpi(KAFFINITY TargetProcessors);
  * are its targets until it thaws. Calls nest. TrapFrame is in KPRCB.IpiFrame until the thaw; ExceptionFrame is ignored.
  * Returns what KeThawExecution wants: FALSE: the caller was at HIGH_LEVEL. Any IRQL.
  *
- * Deviation: threads below DISPATCH_LEVEL run on until they raise to it. Those that wait for a frozen processor wait for
- * the thaw. A bug check of the caller that somebody catches thaws first; KprcbStop finds the caller's thread attached;
- * the child of a fork has a new machine.
+ * Deviation: threads below DISPATCH_LEVEL run on until they raise to it. Those that wait for a frozen processor, or that
+ * add one, wait for the thaw. A bug check of the caller that somebody catches thaws first; KprcbStop finds the caller's
+ * thread attached; the child of a fork has a new machine.
  */
 KPRCB_API BOOLEAN KeFreezeExecution(PKTRAP_FRAME TrapFrame, PKEXCEPTION_FRAME ExceptionFrame);
 

@@ -13,7 +13,8 @@
  * The release pairs with the acquire of whoever finds the index below the count: it sees a complete KPCR. Counts and
  * masks of groups follow from that one word, so they never contradict each other. The broadcast lock (ipicall.c) keeps
  * the count still while a KeIpiGenericCall is under way: until its end the new processor is named by nobody, and its
- * idle thread stays below DISPATCH_LEVEL. The sets of other KPRCBs gain it last (topology.c).
+ * idle thread stays below DISPATCH_LEVEL. Who adds during a freeze (freeze.c) waits for the thaw. The sets of other
+ * KPRCBs gain it last (topology.c).
  *
  * Callbacks (processorcallback.c) are told before and after, the addition lock held. A bug check that unwinds out of one
  * releases the lock; others are not told how it ended.

@@ -3,7 +3,8 @@
  *
  *   word             written by                                          read by           ordering
  *   KiFreezeOwner    NULL -> its KPRCB by who freezes, compare-exchange; those who want    acquire / release
- *                    -> NULL by the same                                 to freeze
+ *                    -> NULL by the same; also by who adds a processor,  to freeze
+ *                    with KI_NOT_TO_FREEZE
  *   IpiFrozen        RUNNING -> TARGET_FROZEN and TARGET_THAW -> RUNNING the other one     release / acquire: what was done before
  *   of a target      by the target, TARGET_FROZEN -> TARGET_THAW by who                    the freeze is visible to who has frozen,
  *                    has frozen                                                            and back
@@ -26,6 +27,7 @@
 #define KI_FREEZE_PAUSES 2000
 #define KI_FREEZE_PRESS 1000000 /* ns */
 #define KI_FREEZE_STEPS 64      /* pauses between two looks at the clock */
+#define KI_NOT_TO_FREEZE ((PKPRCB)&KiFreeze)
 
 static PKPRCB volatile KiFreezeOwner;
 
@@ -56,6 +58,24 @@ ULONG KiFreezeDepthHere(KPRCB_THREAD_BLOCK *Block)
     return Block->Irql >= DISPATCH_LEVEL && __atomic_load_n(&KiFreezeOwner, __ATOMIC_RELAXED) == &Block->Pcr->PrcbData
                ? KiFreeze.Depth
                : 0;
+}
+
+VOID KiForbidFreeze(VOID)
+{
+    KI_SPIN Spin = {.Reason = KI_THAW_REASON, .Object = (const void *)&KiFreezeOwner, .Holding = TRUE};
+    PKPRCB Nobody = NULL;
+
+    while (!__atomic_compare_exchange_n(&KiFreezeOwner, &Nobody, KI_NOT_TO_FREEZE, FALSE, __ATOMIC_ACQUIRE,
+                                        __ATOMIC_RELAXED)) {
+        Nobody = NULL;
+        KiSpin(&Spin);
+    }
+    KiEndSpin(&Spin);
+}
+
+VOID KiAllowFreeze(VOID)
+{
+    __atomic_store_n(&KiFreezeOwner, NULL, __ATOMIC_RELEASE);
 }
 
 /* --- The target --- */
@@ -132,24 +152,21 @@ static VOID KiTakeFreezeLock(KPRCB_THREAD_BLOCK *Block)
     }
 }
 
-/* TRUE: all processors are frozen that were active when the call ended. *Frozen: how many, its own included. */
-static BOOLEAN KiFreezeOthers(PKPRCB Prcb, ULONG *Frozen)
+static VOID KiFreezeOthers(PKPRCB Prcb)
 {
-    ULONG Count = KiProcessorCount();
+    ULONG Count = KiFreeze.Count;
 
-    for (ULONG Index = *Frozen; Index < Count; Index += 1) {
+    for (ULONG Index = 0; Index < Count; Index += 1) {
         if (Index != Prcb->Number) {
             KiMachine.Ipi->PostRequests(&KiProcessor(Index)->PrcbData, IPI_FREEZE);
             KiRequest(KiProcessor(Index), KPCR_REQUEST_IPI);
         }
     }
-    for (ULONG Index = *Frozen; Index < Count; Index += 1) {
+    for (ULONG Index = 0; Index < Count; Index += 1) {
         if (Index != Prcb->Number) {
             KiAwaitFrozen(KiProcessor(Index), TARGET_FROZEN, TRUE);
         }
     }
-    *Frozen = Count;
-    return KiProcessorCount() == Count;
 }
 
 BOOLEAN KeFreezeExecution(PKTRAP_FRAME TrapFrame, PKEXCEPTION_FRAME ExceptionFrame)
@@ -173,9 +190,8 @@ BOOLEAN KeFreezeExecution(PKTRAP_FRAME TrapFrame, PKEXCEPTION_FRAME ExceptionFra
     KiFreeze.OldFrame = Prcb->IpiFrame;
     Prcb->IpiFrame = TrapFrame;
     KiStoreFrozen(Prcb, FREEZE_OWNER);
-    KiFreeze.Count = 0;
-    while (!KiFreezeOthers(Prcb, &KiFreeze.Count)) {
-    }
+    KiFreeze.Count = KiProcessorCount();
+    KiFreezeOthers(Prcb);
     return OldIrql < HIGH_LEVEL;
 }
 

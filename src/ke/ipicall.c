@@ -132,9 +132,11 @@ VOID KiActivateProcessor(VOID)
     ULONG Count;
 
     KiTakeBroadcastLock(TRUE);
+    KiForbidFreeze();
     Count = KiProcessorCount() + 1;
     __atomic_store_n(&KiMachine.Crowded, Count > KiMachine.HostProcessors, __ATOMIC_RELAXED);
     __atomic_store_n(&KiMachine.ProcessorCount, Count, __ATOMIC_RELEASE);
+    KiAllowFreeze();
     __atomic_store_n(&KiBroadcastLock, 0, __ATOMIC_RELEASE);
 }
 

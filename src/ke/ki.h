@@ -459,6 +459,10 @@ static inline VOID KiCountSoftwareInterrupt(KPRCB_THREAD_BLOCK *Block)
 VOID KiTellServedSender(KPRCB_THREAD_BLOCK *Block);
 
 /* --- freeze.c --- */
+#define KI_THAW_REASON "frozen processors to thaw"
+/* Nobody freezes between these; who has frozen is waited for. IRQL < DISPATCH_LEVEL. */
+VOID KiForbidFreeze(VOID);
+VOID KiAllowFreeze(VOID);
 /* Takes a freeze alone; the only request that is served at IPI_LEVEL and above. */
 VOID KiServeFreeze(KPRCB_THREAD_BLOCK *Block);
 /* Holds the processor that the caller owns until it is thawed. */

@@ -6,6 +6,8 @@
  */
 #include "support/check.h"
 
+#include <string.h>
+
 #include "ki.h"
 
 static ULONG TestFlags;
@@ -384,6 +386,55 @@ static void only_who_froze_may_thaw(void **State)
     End();
 }
 
+static PKTHREAD volatile Adder;
+
+static void *AddOne(void *Context)
+{
+    __atomic_store_n(&Adder, KeGetCurrentThread(), __ATOMIC_RELEASE);
+    Check(KprcbAddProcessor(Context) == STATUS_SUCCESS);
+    Check(KprcbDetachThread() == STATUS_SUCCESS);
+    return NULL;
+}
+
+static BOOLEAN AwaitsThaw(void)
+{
+    PKTHREAD Thread = __atomic_load_n(&Adder, __ATOMIC_ACQUIRE);
+    const char *Reason = Thread == NULL ? NULL : __atomic_load_n(&Thread->WaitReason, __ATOMIC_ACQUIRE);
+
+    return Reason != NULL && strcmp(Reason, KI_THAW_REASON) == 0;
+}
+
+static void who_adds_a_processor_waits_for_the_thaw(void **State)
+{
+    KPRCB_CONFIG Config = Configuration(PROCESSORS, 0, TestFlags);
+    PROCESSOR_NUMBER Added = {0};
+    pthread_t Thread;
+    BOOLEAN Enable;
+
+    UNREFERENCED_PARAMETER(State);
+    WrongLine = 0;
+    Adder = NULL;
+    Config.Version = TestVersion;
+    Config.MaximumProcessorCount = PROCESSORS + 1;
+    assert_int_equal(KprcbStart(&Config), STATUS_SUCCESS);
+    assert_int_equal(KprcbAttachThread(0), STATUS_SUCCESS);
+    Enable = KeFreezeExecution(NULL, NULL);
+    assert_int_equal(pthread_create(&Thread, NULL, AddOne, &Added), 0);
+    while (!AwaitsThaw() && KiProcessorCount() == PROCESSORS) {
+        sched_yield();
+    }
+    assert_int_equal(KiProcessorCount(), PROCESSORS);
+    CheckOthersFrozen();
+    KeThawExecution(Enable);
+    pthread_join(Thread, NULL);
+    assert_int_equal(KiProcessorCount(), PROCESSORS + 1);
+    assert_int_equal(Added.Number, PROCESSORS);
+    Enable = KeFreezeExecution(NULL, NULL);
+    assert_int_equal(Frozen(PROCESSORS), TARGET_FROZEN);
+    KeThawExecution(Enable);
+    End();
+}
+
 static void no_stop_while_frozen(void **State)
 {
     BOOLEAN Enable;
@@ -408,6 +459,7 @@ int main(void)
         cmocka_unit_test(processors_in_a_rendezvous_that_is_not_complete_freeze),
         cmocka_unit_test(a_bug_check_of_the_one_that_froze_thaws),
         cmocka_unit_test(only_who_froze_may_thaw),
+        cmocka_unit_test(who_adds_a_processor_waits_for_the_thaw),
         cmocka_unit_test(no_stop_while_frozen),
     };
     int Failed = 0;
