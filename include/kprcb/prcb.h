@@ -61,12 +61,14 @@ typedef struct _KSPIN_LOCK_QUEUE {
 } KSPIN_LOCK_QUEUE, *PKSPIN_LOCK_QUEUE;
 
 /*
- * KPRCB.DpcRequestSummary: the normal DPCs, in the low half. The owner keeps it: what other processors have asked for is
- * in KPCR.Request and in the inbox. The high half stays 0: DpcThreadRequested and DpcThreadActive tell of the threaded ones.
+ * KPRCB.DpcRequestSummary: the normal DPCs, in the low half, which the owner keeps: what other processors have asked for
+ * is in KPCR.Request and in the inbox. The threaded ones, in the high half, which is written under DpcLock of DpcData[1].
  */
 #define DPC_REQUEST_NORMAL_ACTIVE 0x00000001    /* DPCs are being run */
 #define DPC_REQUEST_NORMAL_REQUESTED 0x00000002 /* the owner asked for that */
 #define DPC_REQUEST_NORMAL_PRESENT 0x00000010   /* there are some in the list */
+#define DPC_REQUEST_THREAD_ACTIVE 0x00010000    /* DpcThreadActive */
+#define DPC_REQUEST_THREAD_REQUESTED 0x00020000 /* DpcThreadRequested */
 
 #define LOCK_QUEUE_WAIT 1  /* queued, not yet owner */
 #define LOCK_QUEUE_OWNER 2 /* owner */

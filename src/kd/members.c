@@ -285,7 +285,7 @@ const KD_MEMBER KdPrcbMembers[] = {
     ROW(KPRCB, DpcLastCount, "ULONG", KdNumber, "DpcCount at the last tick", NULL),
     ROW(KPRCB, DpcLastTick, "ULONG", KdNumber, "tick of the last update of DpcRequestRate", NULL),
     ROW(KPRCB, AdjustDpcThreshold, "LONG", KdNumber, "quiet ticks until more may wait", NULL),
-    ROW(KPRCB, DpcRequestSummary, "LONG", KdHex, "DPC_REQUEST_ bits, set by the owner", NULL),
+    ROW(KPRCB, DpcRequestSummary, "LONG", KdHex, "DPC_REQUEST_ bits", NULL),
     ROW(KPRCB, DpcRuntimeHistoryHashTable, "PVOID", KdAddress, "times of DPC routines; 0: not recorded", NULL),
     ROW(KPRCB, DpcRuntimeHistoryHashTableCleanupDpc, "KDPC *", KdAddress, "makes room in it", NULL),
     ROW(KPRCB, CurrentDpcRuntimeHistoryCached, "ULONGLONG", KdHex, "its entry used last", NULL),

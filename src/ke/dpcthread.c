@@ -44,6 +44,15 @@
 
 #define KI_DPC_STACK (256 * 1024)
 
+/* The two words of the thread once more, in DpcRequestSummary. DpcLock held. */
+static VOID KiShowThreadDpcState(PKPRCB Prcb)
+{
+    ULONG Bits = (Prcb->DpcThreadActive ? DPC_REQUEST_THREAD_ACTIVE : 0) |
+                 (Prcb->DpcThreadRequested ? DPC_REQUEST_THREAD_REQUESTED : 0);
+
+    __atomic_store_n(&Prcb->ThreadDpcState, (SHORT)(Bits >> 16), __ATOMIC_RELAXED);
+}
+
 static VOID KiWakeDpcThread(PKPCR Pcr)
 {
     if (__atomic_load_n(&Pcr->PrcbData.DpcThread, __ATOMIC_ACQUIRE) != NULL) {
@@ -70,6 +79,7 @@ BOOLEAN KiInsertThreadedDpc(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr, PKDPC Dpc, PVO
         KiListDpc(Data, Dpc, ToHead);
         Wake = !Prcb->DpcThreadRequested;
         __atomic_store_n(&Prcb->DpcThreadRequested, TRUE, __ATOMIC_RELAXED);
+        KiShowThreadDpcState(Prcb);
         KiReleaseInternalLock(&Data->DpcLock);
     }
     if (Wake) {
@@ -100,6 +110,7 @@ static BOOLEAN KiTakeThreadedDpc(KPRCB_THREAD_BLOCK *Block, PKPRCB Prcb, PKI_DPC
     } else {
         __atomic_store_n(&Prcb->DpcThreadRequested, FALSE, __ATOMIC_RELAXED);
     }
+    KiShowThreadDpcState(Prcb);
     KiReleaseInternalLock(&Data->DpcLock);
 #ifndef KPRCB_BREAK_THREADED_FENCE
     HalFullBarrier();
@@ -234,6 +245,7 @@ static VOID KiMoveToNormalQueue(PKPCR Pcr)
         __atomic_store_n(&Data->DpcQueueDepth, Data->DpcQueueDepth - 1, __ATOMIC_RELEASE);
     }
     __atomic_store_n(&Prcb->DpcThreadRequested, FALSE, __ATOMIC_RELAXED);
+    KiShowThreadDpcState(Prcb);
     KiReleaseInternalLock(&Normal->DpcLock);
     KiReleaseInternalLock(&Data->DpcLock);
     KiUnmaskInterrupts(&KprcbThread);

@@ -168,6 +168,35 @@ static void the_summary_says_what_the_owner_knows(void **State)
     StopMachine();
 }
 
+static ULONG ThreadState(PKPRCB Prcb)
+{
+    return (ULONG)(USHORT)__atomic_load_n(&Prcb->ThreadDpcState, __ATOMIC_RELAXED) << 16;
+}
+
+static VOID RecordThreadState(PKDPC Unused, PVOID Context, PVOID Argument1, PVOID Argument2)
+{
+    UNREFERENCED_PARAMETER(Unused);
+    UNREFERENCED_PARAMETER(Argument1);
+    UNREFERENCED_PARAMETER(Argument2);
+    __atomic_store_n((ULONG volatile *)Context, ThreadState(KeGetCurrentPrcb()), __ATOMIC_RELEASE);
+}
+
+static void its_high_half_says_what_the_dpc_thread_does(void **State)
+{
+    PKPRCB Prcb = StartSlow(NULL);
+    ULONG volatile Inside = 0;
+
+    (void)State;
+    KeInitializeThreadedDpc(&Dpc, RecordThreadState, (PVOID)&Inside);
+    assert_true(KeInsertQueueDpc(&Dpc, NULL, NULL));
+    KeFlushQueuedDpcs();
+    assert_int_equal(Inside, DPC_REQUEST_THREAD_ACTIVE | DPC_REQUEST_THREAD_REQUESTED);
+    while (ThreadState(Prcb) != 0) {
+        sched_yield(); /* the thread has run the last one and will see that */
+    }
+    StopMachine();
+}
+
 /* --- The bypass counts --- */
 
 static ULONG Apcs;
@@ -378,6 +407,7 @@ int main(void)
         cmocka_unit_test(up_to_3_50_the_depth_stays),
         cmocka_unit_test(the_clock_tunes_the_queue_at_which_a_dpc_waits),
         cmocka_unit_test(the_summary_says_what_the_owner_knows),
+        cmocka_unit_test(its_high_half_says_what_the_dpc_thread_does),
         cmocka_unit_test(bypasses_count_from_3_51_to_5_0),
         cmocka_unit_test(nothing_is_advised_without_a_reason),
         cmocka_unit_test(another_processor_that_asks_for_something_is_a_reason),
