@@ -114,7 +114,7 @@ static VOID KiInsertElsewhere(PKPCR Pcr, PKDPC Dpc, UCHAR Importance)
         __atomic_fetch_or(&Pcr->Request, KPCR_REQUEST_LAZY, __ATOMIC_SEQ_CST);
         KiArmClock(Pcr);
     } else if (Post == KiPostFirst || (__atomic_load_n(&Pcr->Request, __ATOMIC_SEQ_CST) & KPCR_REQUEST_DISPATCH) == 0) {
-        KiCountSoftwareInterrupt(&KprcbThread);
+        KiCountSend(&KprcbThread.Pcr->PrcbData.IpiSendSoftwareInterruptCount, 1);
         KiRequest(Pcr, KPCR_REQUEST_DISPATCH);
     }
 }

@@ -9,8 +9,7 @@
  *                            by the target                                                    then takes what was posted
  *   KiMachine.Ipi            KprcbStart                                     everyone          constant
  *   ReverseStall             the sender                                     stalling targets  release / acquire
- *   IpiSend...Count          the owner; KiIpiSend below DISPATCH_LEVEL, by  display           relaxed: a count of the latter beside an
- *                            read-modify-write                                                owner's may be lost
+ *   IpiSend...Count          the owner; KiIpiSend takes the processor       display           relaxed
  *   NestingLevel, IpiFrame,  the owner, also from the host's interrupt      display
  *   InterruptCount
  *
@@ -203,22 +202,14 @@ static KAFFINITY KiActiveTargets(KPRCB_THREAD_BLOCK *Block, KAFFINITY Mask)
     return Mask & KiGroupMask(Block->Pcr->PrcbData.Group);
 }
 
-static VOID KiCountSend(KPRCB_THREAD_BLOCK *Block, ULONG *Count, ULONG Sent)
-{
-    if (Block->Irql >= DISPATCH_LEVEL) {
-        __atomic_store_n(Count, *Count + Sent, __ATOMIC_RELAXED);
-    } else {
-        __atomic_fetch_add(Count, Sent, __ATOMIC_RELAXED);
-    }
-}
-
 VOID KiIpiSend(KAFFINITY TargetProcessors, ULONG IpiRequest)
 {
     KPRCB_THREAD_BLOCK *Block = KiEnter();
+    KIRQL OldIrql = Block->Irql < DISPATCH_LEVEL ? KeRaiseIrqlToDpcLevel() : Block->Irql;
     PKPRCB Prcb = Block->Pcr->Prcb;
     KAFFINITY Mask = KiActiveTargets(Block, TargetProcessors);
 
-    KiCountSend(Block, &Prcb->IpiSendSoftwareInterruptCount, (ULONG)__builtin_popcountll(Mask));
+    KiCountSend(&Prcb->IpiSendSoftwareInterruptCount, (ULONG)__builtin_popcountll(Mask));
     while (Mask != 0) {
         PKPCR Target = KiNextTarget(Prcb->Group, &Mask);
 
@@ -226,6 +217,9 @@ VOID KiIpiSend(KAFFINITY TargetProcessors, ULONG IpiRequest)
         KiRequest(Target, KPCR_REQUEST_IPI);
     }
     KiPoll(Block);
+    if (OldIrql < DISPATCH_LEVEL) {
+        KeLowerIrql(OldIrql);
+    }
 }
 
 VOID HalRequestIpi(KAFFINITY TargetProcessors)
@@ -333,7 +327,7 @@ VOID KiBroadcastPacket(KPRCB_THREAD_BLOCK *Block, PKIPI_WORKER Worker, PVOID Par
     KiNameTargets(&Targets);
     Targets.Sets[Prcb->Group] &= ~Prcb->GroupSetMember;
     Targets.Count -= 1;
-    KiCountSend(Block, &Prcb->IpiSendRequestBroadcastCount, 1);
+    KiCountSend(&Prcb->IpiSendRequestBroadcastCount, 1);
     __atomic_store_n(&Prcb->PacketBarrier, Targets.Count + 1, __ATOMIC_RELAXED);
     KiMachine.Ipi->SendPacket(Block, &Packet, &Targets);
     KiUnmaskInterrupts(Block);
@@ -362,7 +356,7 @@ VOID KiIpiSendPacket(KAFFINITY TargetProcessors, PKIPI_WORKER WorkerFunction, PK
         Targets.Sets[Group] = Group == Prcb->Group ? Mask : 0;
     }
     Targets.Count = __builtin_popcountll(Mask);
-    KiCountSend(Block, &Prcb->IpiSendRequestRoutineCount, 1);
+    KiCountSend(&Prcb->IpiSendRequestRoutineCount, 1);
     KiBeginPacket(Block);
     KiMachine.Ipi->SendPacket(Block, &Packet, &Targets);
     KiUnmaskInterrupts(Block);

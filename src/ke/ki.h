@@ -448,12 +448,10 @@ VOID KiStallOnTargets(KPRCB_THREAD_BLOCK *Block, const char *Reason);
 /* Interrupts processors other than the caller's that have not looked at a request. */
 VOID KiPressTargets(PKPRCB Prcb);
 BOOLEAN KiPacketOutstanding(PKPCR Pcr);
-/* The caller, an owner, sends one. */
-static inline VOID KiCountSoftwareInterrupt(KPRCB_THREAD_BLOCK *Block)
+/* Adds to one of the owner's IpiSend counts. */
+static inline VOID KiCountSend(ULONG *Count, ULONG Sent)
 {
-    ULONG *Count = &Block->Pcr->PrcbData.IpiSendSoftwareInterruptCount;
-
-    __atomic_store_n(Count, *Count + 1, __ATOMIC_RELAXED);
+    __atomic_store_n(Count, *Count + Sent, __ATOMIC_RELAXED);
 }
 /* A bug check ends the worker of ServedPacket: its sender must not wait for ever. */
 VOID KiTellServedSender(KPRCB_THREAD_BLOCK *Block);
