@@ -15,6 +15,7 @@
  *   readers -> readers, BIASED                                 one of the readers (readerbias.c)       relaxed
  *   - BIASED                                                   a writer that waits (readerbias.c)      release
  *   one reader alone -> OWNED                                  that reader (convert)                   acquire
+ *   its own waiter and reader, BIASED or not -> OWNED          the same while BIASED, when alone       acquire
  *   - OWNED                                                    the owner                               release
  *
  * Each change is a read-modify-write. A reader's count may be there for a moment though it holds nothing; only while
@@ -271,8 +272,11 @@ static BOOLEAN KiConvertBiased(KPRCB_THREAD_BLOCK *Block, PEX_SPIN_LOCK SpinLock
         __atomic_fetch_sub(SpinLock, KPRCB_RW_WAITER, __ATOMIC_RELAXED);
         return FALSE;
     }
-    /* One more makes BIASED OWNED. */
-    __atomic_fetch_add(SpinLock, KPRCB_RW_BIASED - OneLess, __ATOMIC_ACQUIRE);
+    /* A writer that has come since may have ended the bias: no uncounted reader was there to keep it from that. */
+    Word = __atomic_load_n(SpinLock, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(SpinLock, &Word, ((Word & ~KPRCB_RW_BIASED) - OneLess) | KPRCB_RW_OWNED, TRUE,
+                                        __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+    }
     if (!Counted) {
         __atomic_store_n(&Block->Pcr->SharedLock, NULL, __ATOMIC_RELEASE);
     }

@@ -16,6 +16,7 @@
 #define WRITES 20000
 #define SANITIZED_WRITES 300
 #define EXPECTED_WRITES 1000000
+#define CONVERTS 20000
 
 static void ReadOften(PEX_SPIN_LOCK SpinLock, ULONG Reads)
 {
@@ -179,6 +180,53 @@ static void pitfall_24_no_convert_beside_a_reader_or_before_a_writer_here_too(vo
     EndHelper(&Other);
 }
 
+/* What a writer does that comes while a reader converts, and finds no reader that is not counted. */
+static void *EndBiasUnderConvert(void *Context)
+{
+    ULONG volatile *Stop = Context;
+
+    while (__atomic_load_n(Stop, __ATOMIC_ACQUIRE) == 0) {
+        if (Word() == BIASED + READER + WAITER) {
+            __atomic_fetch_add(&RwLock, WAITER, __ATOMIC_RELAXED);
+            __atomic_fetch_and(&RwLock, ~BIASED, __ATOMIC_RELEASE);
+            while ((Word() & (OWNED | READER)) != 0) {
+                sched_yield();
+            }
+            __atomic_fetch_sub(&RwLock, WAITER, __ATOMIC_RELEASE);
+        }
+        sched_yield();
+    }
+    return NULL;
+}
+
+static void a_convert_owns_though_a_writer_has_ended_the_bias(void **State)
+{
+    ULONG volatile Stop = 0;
+    pthread_t Writer = StartThread(EndBiasUnderConvert, (void *)&Stop);
+
+    (void)State;
+    for (ULONG Round = 0; Round < CONVERTS; Round += 1) {
+        LONG Free = 0;
+        KIRQL OldIrql;
+
+        __atomic_compare_exchange_n(&RwLock, &Free, BIASED, FALSE, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+        KeRaiseIrql(DISPATCH_LEVEL, &OldIrql);
+        ExAcquireSpinLockSharedAtDpcLevel(&RwLock);
+        if (ExTryConvertSharedSpinLockExclusive(&RwLock)) {
+            LONG After = Word();
+
+            __atomic_store_n(&Stop, (After & OWNED) == 0, __ATOMIC_RELEASE);
+            ExReleaseSpinLockExclusive(&RwLock, OldIrql);
+            assert_true((After & OWNED) != 0);
+        } else {
+            ExReleaseSpinLockShared(&RwLock, OldIrql);
+        }
+        AwaitWord(WAITER, 0);
+    }
+    CountOne(&Stop);
+    JoinThread(Writer);
+}
+
 static VOID BugCheckAsReader(PVOID Context)
 {
     UNREFERENCED_PARAMETER(Context);
@@ -307,6 +355,7 @@ int main(void)
         TEST(pitfall_24_a_waiting_writer_blocks_new_readers_here_too),
         TEST(pitfall_24_the_only_reader_can_convert_here_too),
         TEST(pitfall_24_no_convert_beside_a_reader_or_before_a_writer_here_too),
+        TEST(a_convert_owns_though_a_writer_has_ended_the_bias),
         TEST(a_bug_check_releases_it),
         TEST(it_outlasts_the_machine),
         cmocka_unit_test(no_reader_is_inside_with_a_writer),
