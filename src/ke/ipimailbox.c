@@ -114,6 +114,21 @@ static REQUEST_MAILBOX *KiTakeMailboxes(PKPCR Pcr)
     return Taken;
 }
 
+/* Behind those that an earlier take has left: the request that announced the new ones is gone. */
+static REQUEST_MAILBOX *KiAppendMailboxes(REQUEST_MAILBOX *Left, REQUEST_MAILBOX *Taken)
+{
+    REQUEST_MAILBOX *Last = Left;
+
+    if (Left == NULL) {
+        return Taken;
+    }
+    while (Last->Next != NULL) {
+        Last = Last->Next;
+    }
+    Last->Next = Taken;
+    return Left;
+}
+
 static BOOLEAN KiTakeFromMailbox(PKPRCB Prcb, BOOLEAN New, PKI_TAKEN_PACKET Taken)
 {
     KPRCB_THREAD_BLOCK *Block = &KprcbThread;
@@ -121,8 +136,8 @@ static BOOLEAN KiTakeFromMailbox(PKPRCB Prcb, BOOLEAN New, PKI_TAKEN_PACKET Take
 
     KiMaskInterrupts(Block); /* an interrupt takes mailboxes, too */
     Mailbox = Prcb->TakenMailbox;
-    if (Mailbox == NULL && New) {
-        Mailbox = KiTakeMailboxes(Block->Pcr);
+    if (New) {
+        Mailbox = KiAppendMailboxes(Mailbox, KiTakeMailboxes(Block->Pcr));
     }
     if (Mailbox != NULL) {
         if (Prcb->TakenMailbox != Mailbox->Next) {

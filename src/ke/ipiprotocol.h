@@ -41,8 +41,9 @@ typedef struct _KI_IPI_ROUTINES {
     /* All targets of the sender's packet are done with it. Acquire. */
     BOOLEAN (*IsPacketDone)(PKPRCB Sender);
     /*
-     * New: of what has come; otherwise of what an earlier take has left. A packet that comes during the service has its
-     * own, or its sender's request would find nothing. FALSE: there is none. The owner of Prcb.
+     * Of what an earlier take has left; with New, of what has come, too, all of which is then taken: a service inside
+     * another finds both, and has cleared the request that announced the new. A packet that comes later has its own
+     * service, or its sender's request would find nothing. FALSE: there is none. The owner of Prcb.
      */
     BOOLEAN (*TakePacket)(PKPRCB Prcb, BOOLEAN New, PKI_TAKEN_PACKET Taken);
     /* A packet waits at Prcb, or its target has yet to say that it is done. Any thread. */
