@@ -50,7 +50,8 @@ typedef KIPI_BROADCAST_WORKER *PKIPI_BROADCAST_WORKER;
  * KeIpiGenericCall (WDK: same). Brings every processor to IPI_LEVEL, holds them until all have come, then runs
  * BroadcastFunction(Context) on all of them, and returns when all have finished. Returns what the function returned
  * on the calling processor. IRQL < IPI_LEVEL; at or above it bug check IRQL_NOT_LESS_OR_EQUAL. Calls are serialised;
- * a caller that waits for its turn serves the call of the other.
+ * a caller that waits for its turn serves the call of the other. A function that returns at another level than IPI_LEVEL
+ * is bug check IRQL_UNEXPECTED_VALUE on a checked build, NULL is INVALID_SOFTWARE_INTERRUPT.
  */
 KPRCB_API ULONG_PTR KeIpiGenericCall(PKIPI_BROADCAST_WORKER BroadcastFunction, ULONG_PTR Context);
 
@@ -69,12 +70,16 @@ KPRCB_API VOID KiIpiSend(KAFFINITY TargetProcessors, ULONG IpiRequest);
  * another processor has sent it. While it waits it serves requests to the current processor if IRQL is below IPI_LEVEL;
  * senders at IPI_LEVEL that wait for each other would wait for ever, so a sender at IPI_LEVEL must know that there is
  * no other, and to 3.51 that no packet is under way. IRQL >= DISPATCH_LEVEL; lower is bug check
- * IRQL_NOT_GREATER_OR_EQUAL.
+ * IRQL_NOT_GREATER_OR_EQUAL. WorkerFunction returns at IPI_LEVEL and calls KiIpiSignalPacketDone once; on a checked build
+ * another level is bug check IRQL_UNEXPECTED_VALUE, no such call INVALID_SOFTWARE_INTERRUPT, as is NULL on any build.
  */
 KPRCB_API VOID KiIpiSendPacket(KAFFINITY TargetProcessors, PKIPI_WORKER WorkerFunction,
                                PKIPI_BROADCAST_WORKER BroadcastFunction, ULONG_PTR Context, PULONG Count);
 
-/* KiIpiSignalPacketDone (internal to NT). A worker tells the sender that it is done with the parameters. IPI_LEVEL. */
+/*
+ * KiIpiSignalPacketDone (internal to NT). A worker tells the sender that it is done with the parameters. IPI_LEVEL.
+ * Anyone else, and a second time: bug check INVALID_SOFTWARE_INTERRUPT on a checked build, else nothing.
+ */
 KPRCB_API VOID KiIpiSignalPacketDone(PKIPI_CONTEXT PacketContext);
 
 /*
@@ -110,7 +115,8 @@ KPRCB_API VOID HalRequestIpi(KAFFINITY TargetProcessors);
  * visible. Without signals (KPRCB_NO_SIGNALS) the call waits for owners that do not poll. The caller must not wait for
  * anything that a frozen thread may hold, the locks of the C library included. Of several callers one wins; the others
  * are its targets until it thaws. Calls nest. TrapFrame is in KPRCB.IpiFrame until the thaw; ExceptionFrame is ignored.
- * Returns what KeThawExecution wants: FALSE: the caller was at HIGH_LEVEL. Any IRQL.
+ * Returns what KeThawExecution wants: FALSE: the caller was at HIGH_LEVEL. Any IRQL. To lower before the thaw is bug check
+ * IRQL_NOT_LESS_OR_EQUAL.
  *
  * Deviation: threads below DISPATCH_LEVEL run on until they raise to it. Those that wait for a frozen processor, or that
  * add one, wait for the thaw. A bug check of the caller that somebody catches thaws first; KprcbStop finds the caller's

@@ -76,22 +76,6 @@ VOID KiFillPacket(PKPRCB Sender, const KREQUEST_PACKET *Packet)
 
 /* --- Serving --- */
 
-static VOID KiRunPacket(KPRCB_THREAD_BLOCK *Block, const KI_TAKEN_PACKET *Taken)
-{
-    const KREQUEST_PACKET *Packet = &Taken->Packet;
-    PKIPI_CONTEXT Outer = Block->Thread->ServedPacket;
-    KIRQL OldIrql = Block->Irql;
-
-    Block->Thread->ServedPacket = Taken->Context;
-    Block->RaisedFrom[IPI_LEVEL] = OldIrql < IPI_LEVEL ? OldIrql : Block->RaisedFrom[IPI_LEVEL];
-    Block->Irql = IPI_LEVEL;
-    KiPublishIrql(Block, IPI_LEVEL);
-    Packet->WorkerRoutine(Taken->Context, Packet->CurrentPacket[0], Packet->CurrentPacket[1], Packet->CurrentPacket[2]);
-    Block->Irql = OldIrql;
-    KiPublishIrql(Block, OldIrql);
-    Block->Thread->ServedPacket = Outer;
-}
-
 static VOID KiTellSender(KPRCB_THREAD_BLOCK *Block, PKIPI_CONTEXT Context)
 {
     Block->Thread->ServedPacket = NULL;
@@ -101,6 +85,51 @@ static VOID KiTellSender(KPRCB_THREAD_BLOCK *Block, PKIPI_CONTEXT Context)
 VOID KiTellServedSender(KPRCB_THREAD_BLOCK *Block)
 {
     KiTellSender(Block, Block->Thread->ServedPacket);
+}
+
+VOID KiEndAtWrongLevel(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr, PVOID Routine, PVOID Context)
+{
+    KIRQL Irql = Block->Irql;
+
+    if (Irql < DISPATCH_LEVEL) {
+        KiTakeThisProcessor(Block, Pcr);
+    }
+    Block->Irql = IPI_LEVEL;
+    KiPublishIrql(Block, IPI_LEVEL);
+    if (Block->Checked) {
+        KeBugCheckEx(IRQL_UNEXPECTED_VALUE, (ULONG_PTR)Irql << 16 | IPI_LEVEL << 8, (ULONG_PTR)Routine,
+                     (ULONG_PTR)Context, 0);
+    }
+}
+
+/* Nobody but the worker may tell the sender, who would wait for ever. */
+static __attribute__((noinline)) VOID KiEndWithoutDone(KPRCB_THREAD_BLOCK *Block, PVOID Routine)
+{
+    if (Block->Checked) {
+        KeBugCheckEx(INVALID_SOFTWARE_INTERRUPT, (ULONG_PTR)Block->Thread->ServedPacket, 0, (ULONG_PTR)Routine, 0);
+    }
+    KiTellServedSender(Block);
+}
+
+static VOID KiRunPacket(KPRCB_THREAD_BLOCK *Block, const KI_TAKEN_PACKET *Taken)
+{
+    const KREQUEST_PACKET *Packet = &Taken->Packet;
+    PKIPI_CONTEXT Outer = Block->Thread->ServedPacket;
+    PKPCR Pcr = Block->Pcr;
+    KIRQL OldIrql = Block->Irql;
+
+    Block->Thread->ServedPacket = Taken->Context;
+    Block->RaisedFrom[IPI_LEVEL] = OldIrql < IPI_LEVEL ? OldIrql : Block->RaisedFrom[IPI_LEVEL];
+    Block->Irql = IPI_LEVEL;
+    KiPublishIrql(Block, IPI_LEVEL);
+    Packet->WorkerRoutine(Taken->Context, Packet->CurrentPacket[0], Packet->CurrentPacket[1], Packet->CurrentPacket[2]);
+    KiEndAtIpiLevel(Block, Pcr, (PVOID)Packet->WorkerRoutine, Packet->CurrentPacket[0]);
+    if (__builtin_expect(Block->Thread->ServedPacket != NULL, 0)) {
+        KiEndWithoutDone(Block, (PVOID)Packet->WorkerRoutine);
+    }
+    Block->Irql = OldIrql;
+    KiPublishIrql(Block, OldIrql);
+    Block->Thread->ServedPacket = Outer;
 }
 
 /*
@@ -350,6 +379,9 @@ VOID KiIpiSendPacket(KAFFINITY TargetProcessors, PKIPI_WORKER WorkerFunction, PK
     KAFFINITY Mask;
 
     KiRequireOwner(Block);
+    if (WorkerFunction == NULL) {
+        KeBugCheckEx(INVALID_SOFTWARE_INTERRUPT, 0, 0, 0, (ULONG_PTR)__builtin_return_address(0));
+    }
     KiNameTargets(&Targets);
     Mask = Targets.Sets[Prcb->Group] & TargetProcessors & ~Prcb->GroupSetMember;
     for (ULONG Group = 0; Group < Targets.Groups; Group += 1) {
@@ -378,9 +410,19 @@ VOID KiIpiStallOnPacketTargets(KAFFINITY TargetProcessors)
     KiStallOnTargets(Block, "the targets of an IPI packet");
 }
 
+/* A sender that is told twice would take another target's answer for this one's. */
 VOID KiIpiSignalPacketDone(PKIPI_CONTEXT PacketContext)
 {
-    KiTellSender(KiEnter(), PacketContext);
+    KPRCB_THREAD_BLOCK *Block = KiEnter();
+
+    if (__builtin_expect(PacketContext == NULL || Block->Thread->ServedPacket != PacketContext, 0)) {
+        if (Block->Checked) {
+            KeBugCheckEx(INVALID_SOFTWARE_INTERRUPT, (ULONG_PTR)PacketContext, (ULONG_PTR)Block->Thread->ServedPacket,
+                         0, (ULONG_PTR)__builtin_return_address(0));
+        }
+        return;
+    }
+    KiTellSender(Block, PacketContext);
 }
 
 VOID KiIpiSignalPacketDoneAndStall(PKIPI_CONTEXT PacketContext, ULONG volatile *ReverseStall)

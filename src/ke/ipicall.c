@@ -92,8 +92,11 @@ static VOID KiMeet(LONG volatile *Barrier, VOID (*Press)(PKPRCB), PKPRCB Sender)
 
 static VOID KiGenericCallWorker(PKIPI_CONTEXT PacketContext, PVOID Function, PVOID Context, PVOID Barrier)
 {
+    PKPCR Pcr = KprcbThread.Pcr;
+
     KiMeet(Barrier, NULL, NULL);
     ((PKIPI_BROADCAST_WORKER)Function)((ULONG_PTR)Context);
+    KiEndAtIpiLevel(&KprcbThread, Pcr, Function, Context);
     KiIpiSignalPacketDone(PacketContext);
 }
 
@@ -110,11 +113,14 @@ static VOID KiFinishCall(KIRQL OldIrql)
 static ULONG_PTR KiCallHere(KPRCB_THREAD_BLOCK *Block, PKIPI_BROADCAST_WORKER Function, ULONG_PTR Context,
                             KIRQL OldIrql)
 {
+    PKPCR Pcr = Block->Pcr;
     KI_FRAME Frame;
     ULONG_PTR Result;
 
     if (Block->Thread->Frame == NULL) {
-        return Function(Context);
+        Result = Function(Context);
+        KiEndAtIpiLevel(Block, Pcr, (PVOID)Function, (PVOID)Context);
+        return Result;
     }
     KiEnterFrame(Block, &Frame, KiCleanupFrame);
     if (setjmp(Frame.Jump) != 0) {
@@ -123,6 +129,7 @@ static ULONG_PTR KiCallHere(KPRCB_THREAD_BLOCK *Block, PKIPI_BROADCAST_WORKER Fu
         KiPassBugCheck(&Frame.BugCheck);
     }
     Result = Function(Context);
+    KiEndAtIpiLevel(Block, Pcr, (PVOID)Function, (PVOID)Context);
     KiLeaveFrame(&KprcbThread, &Frame);
     return Result;
 }
@@ -150,6 +157,9 @@ ULONG_PTR KeIpiGenericCall(PKIPI_BROADCAST_WORKER BroadcastFunction, ULONG_PTR C
 
     if (OldIrql >= IPI_LEVEL) {
         KeBugCheckEx(IRQL_NOT_LESS_OR_EQUAL, OldIrql, IPI_LEVEL, 0, (ULONG_PTR)__builtin_return_address(0));
+    }
+    if (BroadcastFunction == NULL) {
+        KeBugCheckEx(INVALID_SOFTWARE_INTERRUPT, 0, 0, 0, (ULONG_PTR)__builtin_return_address(0));
     }
     if (OldIrql < DISPATCH_LEVEL) {
         KeRaiseIrqlToDpcLevel();

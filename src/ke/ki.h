@@ -455,6 +455,14 @@ static inline VOID KiCountSend(ULONG *Count, ULONG Sent)
 }
 /* A bug check ends the worker of ServedPacket: its sender must not wait for ever. */
 VOID KiTellServedSender(KPRCB_THREAD_BLOCK *Block);
+/* What an IPI runs has ended at another level than IPI_LEVEL, and may have let Pcr go: a bug check on a checked build. */
+VOID KiEndAtWrongLevel(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr, PVOID Routine, PVOID Context);
+static inline VOID KiEndAtIpiLevel(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr, PVOID Routine, PVOID Context)
+{
+    if (__builtin_expect(Block->Irql != IPI_LEVEL, 0)) {
+        KiEndAtWrongLevel(Block, Pcr, Routine, Context);
+    }
+}
 
 /* --- freeze.c --- */
 #define KI_THAW_REASON "frozen processors to thaw"

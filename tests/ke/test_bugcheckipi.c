@@ -208,6 +208,129 @@ static void a_packet_worker_leaves_no_sender_waiting(void **State)
     End();
 }
 
+/* --- Workers that do not keep the rules --- */
+
+static ULONG Misbehaving; /* the processor */
+
+static ULONG_PTR EndAt(ULONG_PTR Level)
+{
+    if (KeGetCurrentProcessorNumberEx(NULL) == Misbehaving) {
+        if (Level == IPI_LEVEL) {
+            (void)KeFreezeExecution(NULL, NULL);
+        } else if (Level > IPI_LEVEL) {
+            (void)KfRaiseIrql((KIRQL)Level);
+        } else {
+            KeLowerIrql(DISPATCH_LEVEL);
+            KeLowerIrql((KIRQL)Level);
+        }
+    }
+    return 0;
+}
+
+static VOID CallToEndAt(PVOID Level)
+{
+    (void)KeIpiGenericCall(EndAt, (ULONG_PTR)Level);
+}
+
+static ULONG_PTR Unexpected(ULONG Irql)
+{
+    return (ULONG_PTR)Irql << 16 | IPI_LEVEL << 8;
+}
+
+static void a_worker_ends_at_the_level_at_which_it_began(void **State)
+{
+    /* What they end at; IPI_LEVEL: they freeze. */
+    static const KIRQL Levels[] = {PASSIVE_LEVEL, DISPATCH_LEVEL, IPI_LEVEL, HIGH_LEVEL};
+    pthread_t Thread;
+
+    UNREFERENCED_PARAMETER(State);
+    Begin(3);
+    Held = LetGo = 0;
+    Thread = StartThread(PollThread, NULL); /* processor 1; nobody owns processor 2 */
+    AwaitCount(&Held, 1);
+    for (ULONG Round = 0; Round < ARRAYSIZE(Levels) * 3; Round += 1) {
+        KIRQL Level = Levels[Round % ARRAYSIZE(Levels)];
+
+        Misbehaving = Round / ARRAYSIZE(Levels);
+        AssertCaught(CallToEndAt, (PVOID)(ULONG_PTR)Level, IRQL_UNEXPECTED_VALUE,
+                     Unexpected(Level == IPI_LEVEL ? HIGH_LEVEL : Level));
+        CallAll((PVOID)8);
+    }
+    CountOne(&LetGo);
+    JoinThread(Thread);
+    End();
+}
+
+typedef enum _DONE { DoneTwice, DoneNull, NotDone, DoneOfAnother } DONE;
+
+static VOID WronglyDone(PKIPI_CONTEXT PacketContext, PVOID Done, PVOID Context, PVOID Unused)
+{
+    UNREFERENCED_PARAMETER(Context);
+    UNREFERENCED_PARAMETER(Unused);
+    switch ((DONE)(ULONG_PTR)Done) {
+    case DoneTwice:
+        KiIpiSignalPacketDone(PacketContext);
+        KiIpiSignalPacketDone(PacketContext);
+        break;
+    case DoneNull:
+        KiIpiSignalPacketDone(NULL);
+        break;
+    case DoneOfAnother:
+        KiIpiSignalPacketDone(KeGetCurrentPrcb());
+        break;
+    default:
+        break;
+    }
+}
+
+static VOID SendWronglyDone(PVOID Done)
+{
+    KIRQL OldIrql;
+
+    KeRaiseIrql(DISPATCH_LEVEL, &OldIrql);
+    KiIpiSendPacket(2, WronglyDone, Done, 0, NULL);
+    KiIpiStallOnPacketTargets(2);
+    KeLowerIrql(OldIrql);
+}
+
+static VOID DoneOutside(PVOID Context)
+{
+    KiIpiSignalPacketDone(Context);
+}
+
+static VOID SendNull(PVOID Context)
+{
+    UNREFERENCED_PARAMETER(Context);
+    KeRaiseIrqlToDpcLevel();
+    KiIpiSendPacket(2, NULL, NULL, 0, NULL);
+}
+
+static VOID CallNull(PVOID Context)
+{
+    UNREFERENCED_PARAMETER(Context);
+    (void)KeIpiGenericCall(NULL, 0);
+}
+
+static void a_worker_tells_its_sender_once(void **State)
+{
+    UNREFERENCED_PARAMETER(State);
+    Begin(3);
+    for (ULONG Round = 0; Round < 40; Round += 1) {
+        DONE Done = (DONE)(Round % 4);
+        KPRCB_BUGCHECK BugCheck = {0};
+
+        assert_true(KprcbCatchBugCheck(SendWronglyDone, (PVOID)(ULONG_PTR)Done, &BugCheck));
+        assert_int_equal(BugCheck.Code, INVALID_SOFTWARE_INTERRUPT);
+        CallAll((PVOID)8);
+    }
+    AssertCaught(DoneOutside, NULL, INVALID_SOFTWARE_INTERRUPT, 0);
+    AssertCaught(DoneOutside, KiProcessor(0)->Prcb, INVALID_SOFTWARE_INTERRUPT, (ULONG_PTR)KiProcessor(0)->Prcb);
+    AssertCaught(SendNull, NULL, INVALID_SOFTWARE_INTERRUPT, 0);
+    AssertCaught(CallNull, NULL, INVALID_SOFTWARE_INTERRUPT, 0);
+    CallAll((PVOID)8);
+    End();
+}
+
 /* --- A thread that serves an IPI while it waits --- */
 
 static KSPIN_LOCK QueuedLock;
@@ -316,6 +439,8 @@ int main(void)
         cmocka_unit_test(a_worker_of_a_rendezvous_on_another_processor),
         cmocka_unit_test(a_worker_of_a_rendezvous_on_the_caller_or_everywhere),
         cmocka_unit_test(a_packet_worker_leaves_no_sender_waiting),
+        cmocka_unit_test(a_worker_ends_at_the_level_at_which_it_began),
+        cmocka_unit_test(a_worker_tells_its_sender_once),
         cmocka_unit_test(a_worker_on_a_thread_that_is_about_to_queue),
     };
     int Failed = cmocka_run_group_tests_name("membarrier", Tests, NULL, NULL);
