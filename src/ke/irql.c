@@ -221,6 +221,11 @@ VOID KfLowerIrql(KIRQL NewIrql)
                      (ULONG_PTR)__builtin_return_address(0));
     }
     if (NewIrql != OldIrql) {
+        if (OldIrql == HIGH_LEVEL && KiFreezeDepthHere(Block) != 0) {
+            /* Only this thread can thaw, and what a lower level serves may wait for that. */
+            KeBugCheckEx(IRQL_NOT_LESS_OR_EQUAL, NewIrql, OldIrql, FREEZE_OWNER,
+                         (ULONG_PTR)__builtin_return_address(0));
+        }
         KiSetIrql(Block, NewIrql);
     }
 }

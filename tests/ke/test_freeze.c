@@ -435,6 +435,37 @@ static void who_adds_a_processor_waits_for_the_thaw(void **State)
     End();
 }
 
+static VOID FreezeAndLower(PVOID Level)
+{
+    KIRQL OldIrql = KeGetCurrentIrql();
+
+    if ((KIRQL)(ULONG_PTR)Level == DISPATCH_LEVEL) {
+        KeRaiseIrql(DISPATCH_LEVEL, &OldIrql);
+    }
+    (void)KeFreezeExecution(NULL, NULL);
+    KeLowerIrql((KIRQL)(ULONG_PTR)Level);
+    Check(FALSE);
+    KeLowerIrql(OldIrql);
+}
+
+static void who_froze_may_not_lower(void **State)
+{
+    static const KIRQL Levels[] = {PASSIVE_LEVEL, DISPATCH_LEVEL};
+    KPRCB_BUGCHECK BugCheck = {0};
+
+    UNREFERENCED_PARAMETER(State);
+    Begin(0);
+    for (ULONG Index = 0; Index < ARRAYSIZE(Levels); Index += 1) {
+        assert_true(KprcbCatchBugCheck(FreezeAndLower, (PVOID)(ULONG_PTR)Levels[Index], &BugCheck));
+        assert_int_equal(BugCheck.Code, IRQL_NOT_LESS_OR_EQUAL);
+        assert_int_equal(BugCheck.Parameter[0], Levels[Index]);
+        Visits = 0;
+        (void)KeIpiGenericCall(Visit, 0);
+        assert_int_equal(Visits, PROCESSORS);
+    }
+    End();
+}
+
 static void no_stop_while_frozen(void **State)
 {
     BOOLEAN Enable;
@@ -460,6 +491,7 @@ int main(void)
         cmocka_unit_test(a_bug_check_of_the_one_that_froze_thaws),
         cmocka_unit_test(only_who_froze_may_thaw),
         cmocka_unit_test(who_adds_a_processor_waits_for_the_thaw),
+        cmocka_unit_test(who_froze_may_not_lower),
         cmocka_unit_test(no_stop_while_frozen),
     };
     int Failed = 0;
