@@ -248,9 +248,25 @@ static VOID KiTellViolation(PKI_WATCH Watch, PKPCR Pcr)
     }
 }
 
+/*
+ * A DPC that began after the look's time was read counts from the next look: the clock may have lost its CPU in between
+ * for longer than a limit.
+ */
+static VOID KiForgetYoungDpc(PKI_WATCH Watch, ULONG DpcCount)
+{
+    KiMaskInterrupts(&KprcbThread);
+    KiAcquireInternalLock(&Watch->Lock);
+    if (Watch->DpcCount != DpcCount) {
+        Watch->InDpc = FALSE;
+    }
+    KiReleaseInternalLock(&Watch->Lock);
+    KiUnmaskInterrupts(&KprcbThread);
+}
+
 static VOID KiLookAtProcessor(PKPCR Pcr)
 {
     PKI_WATCH Watch = &KiWatches[Pcr->PrcbData.Number];
+    ULONG DpcCount = __atomic_load_n(&Pcr->PrcbData.DpcData[DPC_NORMAL].DpcCount, __ATOMIC_ACQUIRE);
     PKTHREAD Owner = KiQueryOwner(Pcr);
     LONG HostId = Owner != NULL ? __atomic_load_n(&Owner->HostId, __ATOMIC_RELAXED) : 0;
     ULONGLONG Time = 0;
@@ -263,6 +279,7 @@ static VOID KiLookAtProcessor(PKPCR Pcr)
     } else {
         Watch->Steps = 0;
     }
+    KiForgetYoungDpc(Watch, DpcCount);
 }
 
 /* ns between two looks. 0: there is no limit. */
