@@ -168,15 +168,16 @@ KPRCB_API VOID KeGenericCallDpc(PKDEFERRED_ROUTINE Routine, PVOID Context);
 
 /*
  * KeSignalCallDpcDone (the same). Called once by each routine of a KeGenericCallDpc as its last act, with its
- * SystemArgument1. Without it the caller waits for ever; a second time is bug check TIMER_OR_DPC_INVALID, which on a free
- * build lets the caller go too early. DISPATCH_LEVEL.
+ * SystemArgument1. A routine that returns without it, a second time, or another argument: bug check
+ * TIMER_OR_DPC_INVALID; on a free build the caller waits for ever, is let go too early, or memory is damaged.
+ * DISPATCH_LEVEL.
  */
 KPRCB_API VOID KeSignalCallDpcDone(PVOID SystemArgument1);
 
 /*
  * KeSignalCallDpcSynchronize (the same). Waits until all routines of a KeGenericCallDpc have called it, with their
  * SystemArgument2. May be called again, by all as often. TRUE for one of them in each round, zero for the others.
- * DISPATCH_LEVEL.
+ * Elsewhere, or after KeSignalCallDpcDone: bug check TIMER_OR_DPC_INVALID. DISPATCH_LEVEL.
  */
 KPRCB_API LOGICAL KeSignalCallDpcSynchronize(PVOID SystemArgument2);
 

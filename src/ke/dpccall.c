@@ -87,9 +87,9 @@ VOID KeSignalCallDpcDone(PVOID SystemArgument1)
     ULONG volatile *Remaining = SystemArgument1;
 
     KiCheckOwnerLevel(Block);
-    if (Block->Thread->ServedCall == SystemArgument1) {
+    if (SystemArgument1 != NULL && Block->Thread->ServedCall == SystemArgument1) {
         Block->Thread->ServedCall = KI_CALL_DONE(SystemArgument1);
-    } else if (Block->Thread->ServedCall == KI_CALL_DONE(SystemArgument1) && Block->Checked) {
+    } else if (Block->Checked) {
         KeBugCheckEx(TIMER_OR_DPC_INVALID, 4, (ULONG_PTR)SystemArgument1, 0, (ULONG_PTR)__builtin_return_address(0));
     }
     if (__atomic_fetch_sub(Remaining, 1, __ATOMIC_ACQ_REL) == KI_CALL_SLEEPS + 1) {
@@ -97,13 +97,26 @@ VOID KeSignalCallDpcDone(PVOID SystemArgument1)
     }
 }
 
+/* The caller runs a routine of the call that has this barrier, and has not said that it is done. */
+static BOOLEAN KiServesBarrier(KPRCB_THREAD_BLOCK *Block, PVOID Barrier)
+{
+    ULONG_PTR Served = (ULONG_PTR)Block->Thread->ServedCall;
+
+    return Served != 0 &&
+           Served - offsetof(KI_GENERIC_CALL, Remaining) + offsetof(KI_GENERIC_CALL, Barrier) == (ULONG_PTR)Barrier;
+}
+
 LOGICAL KeSignalCallDpcSynchronize(PVOID SystemArgument2)
 {
+    KPRCB_THREAD_BLOCK *Block = KiEnter();
     PKI_CALL_BARRIER Barrier = SystemArgument2;
     KI_SPIN Spin = {.Reason = "all processors to reach KeSignalCallDpcSynchronize", .Object = Barrier, .Holding = TRUE};
     ULONG Round;
 
-    KiCheckOwnerLevel(KiEnter());
+    KiCheckOwnerLevel(Block);
+    if (Block->Checked && !KiServesBarrier(Block, Barrier)) {
+        KeBugCheckEx(TIMER_OR_DPC_INVALID, 4, (ULONG_PTR)Barrier, 0, (ULONG_PTR)__builtin_return_address(0));
+    }
     /* It stays until the caller has come too. */
     Round = __atomic_load_n(&Barrier->Round, __ATOMIC_RELAXED);
     if (__atomic_sub_fetch(&Barrier->Missing, 1, __ATOMIC_ACQ_REL) == 0) {
@@ -136,6 +149,9 @@ static VOID KiCallRoutine(PKDPC Dpc, PVOID Context, PVOID Argument1, PVOID Argum
         KiPassBugCheck(&Frame.BugCheck);
     }
     Call->Routine(Dpc, Call->Context, Argument1, Argument2);
+    if (KprcbThread.Thread->ServedCall == Argument1 && KprcbThread.Checked) {
+        KeBugCheckEx(TIMER_OR_DPC_INVALID, 4, (ULONG_PTR)Argument1, 0, (ULONG_PTR)Call->Routine);
+    }
     KprcbThread.Thread->ServedCall = NULL;
     KiLeaveFrame(&KprcbThread, &Frame);
 }

@@ -350,6 +350,81 @@ static void TestMisuseIsABugCheck(void **State)
     StopMachine();
 }
 
+/* --- what a routine may do with its arguments --- */
+
+typedef enum _FOUL {
+    NotDone,
+    DoneOfNothing,
+    DoneOfAnother,
+    SynchronizeAnother,
+    SynchronizeWhenDone,
+    FoulsInCall,
+    DoneAfterCall = FoulsInCall,
+    DoneOfNothingAfterCall,
+    SynchronizeAfterCall,
+    Fouls
+} FOUL;
+
+static PVOID LastArgument1, LastArgument2; /* of processor 0 */
+static ULONG Another[64];                  /* what a foul must not touch */
+
+static VOID FoulRoutine(PKDPC Dpc, PVOID Context, PVOID Argument1, PVOID Argument2)
+{
+    FOUL Foul = KeGetCurrentProcessorIndex() == 0 ? *(FOUL *)Context : Fouls;
+
+    UNREFERENCED_PARAMETER(Dpc);
+    if (KeGetCurrentProcessorIndex() == 0) {
+        LastArgument1 = Argument1;
+        LastArgument2 = Argument2;
+    }
+    if (Foul == DoneOfNothing || Foul == DoneOfAnother) {
+        KeSignalCallDpcDone(Foul == DoneOfNothing ? NULL : Another);
+    } else if (Foul == SynchronizeAnother) {
+        KeSignalCallDpcSynchronize(Another);
+    }
+    if (Foul != NotDone) {
+        KeSignalCallDpcDone(Argument1);
+    }
+    if (Foul == SynchronizeWhenDone) {
+        KeSignalCallDpcSynchronize(Argument2);
+    }
+}
+
+static VOID CommitFoul(PVOID Context)
+{
+    FOUL Foul = *(FOUL *)Context;
+    KIRQL OldIrql;
+
+    KeGenericCallDpc(FoulRoutine, Context);
+    KeRaiseIrql(DISPATCH_LEVEL, &OldIrql);
+    if (Foul == SynchronizeAfterCall) {
+        KeSignalCallDpcSynchronize(LastArgument2);
+    } else if (Foul >= FoulsInCall) {
+        KeSignalCallDpcDone(Foul == DoneAfterCall ? LastArgument1 : NULL);
+    }
+    KeLowerIrql(OldIrql);
+}
+
+static void TestArgumentsOfNoCallAreABugCheck(void **State)
+{
+    (void)State;
+    StartAttached(2, MachineFlags);
+    for (ULONG Index = 0; Index < ARRAYSIZE(Another); Index += 1) {
+        Another[Index] = 5;
+    }
+    for (FOUL Foul = NotDone; Foul < Fouls; Foul += 1) {
+        CALL After = {.Processors = 2};
+
+        assert_int_equal(CaughtCode(CommitFoul, &Foul), TIMER_OR_DPC_INVALID);
+        KeGenericCallDpc(CountRoutine, &After);
+        assert_int_equal(After.Ended, 2);
+    }
+    for (ULONG Index = 0; Index < ARRAYSIZE(Another); Index += 1) {
+        assert_int_equal(Another[Index], 5);
+    }
+    StopMachine();
+}
+
 /* Which processor crashes, before the barrier or after it was done. */
 typedef struct _CRASH {
     CALL Call;
@@ -411,6 +486,7 @@ int main(void)
         cmocka_unit_test(TestThoseWhoWaitAtTheBarrierServeIpis),
         cmocka_unit_test(TestMisuseIsABugCheck),
         cmocka_unit_test(TestDoneTwiceIsABugCheck),
+        cmocka_unit_test(TestArgumentsOfNoCallAreABugCheck),
         cmocka_unit_test(TestABugCheckInARoutineEndsTheCall),
     };
 
