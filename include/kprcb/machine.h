@@ -48,6 +48,7 @@ typedef struct _KPRCB_CONFIG {
      * for each; MaximumProcessorCount may not be more. NULL: that of the host's CPUs.
      */
     const char *Topology;
+    ULONG ThreadWatchdogPeriod; /* 6.0 and 6.1: as DpcWatchdogPeriod, of a thread without its DPCs; they only report */
 } KPRCB_CONFIG;
 
 #define KPRCB_NO_DPC_TIMEOUT 0xFFFFFFFF
@@ -56,7 +57,7 @@ typedef struct _KPRCB_CONFIG {
  * KprcbStart: creates the processors, all or none, with their threads. Config NULL: the defaults, which the
  * environment may set: KPRCB_PROCESSORS, KPRCB_MAXIMUM_PROCESSORS, KPRCB_GROUP_SIZE, KPRCB_FLAGS (names without the
  * prefix, joined by commas), KPRCB_TIME_INCREMENT, KPRCB_VERSION, KPRCB_DPC_TIMEOUT, KPRCB_DPC_WATCHDOG_PERIOD,
- * KPRCB_TOPOLOGY. The calling thread is not attached. Members beyond a smaller Size count as 0; with a larger one, what
+ * KPRCB_THREAD_WATCHDOG_PERIOD, KPRCB_TOPOLOGY. The calling thread is not attached. Members beyond a smaller Size count as 0; with a larger one, what
  * this library does not know must be 0.
  *   STATUS_SUCCESS
  *   STATUS_ALREADY_INITIALIZED     it runs

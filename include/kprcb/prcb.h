@@ -315,6 +315,8 @@ typedef struct DECLSPEC_ALIGN(KPRCB_CACHE_LINE) _KPRCB {
     ULONG DpcTimeLimit;
     LONG DpcWatchdogPeriod;
     LONG DpcWatchdogCount;           /* left, until the processor has been at DISPATCH_LEVEL for too long */
+    LONG ThreadWatchdogPeriod;       /* 6.0, 6.1 */
+    LONG ThreadWatchdogCount;        /* left, until a thread has been there for too long, its DPCs not counted */
     ULONG DpcWatchdogSequenceNumber; /* how often that count began anew */
     ULONG ApcBypassCount;            /* any thread, by addition; as DpcBypassCount */
 

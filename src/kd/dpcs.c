@@ -33,6 +33,8 @@ static const struct {
     {KdKPRCB_DpcTimeLimit, "DpcTimeLimit"},
     {KdKPRCB_DpcWatchdogPeriod, "DpcWatchdogPeriod"},
     {KdKPRCB_DpcWatchdogCount, "DpcWatchdogCount"},
+    {KdKPRCB_ThreadWatchdogPeriod, "ThreadWatchdogPeriod"},
+    {KdKPRCB_ThreadWatchdogCount, "ThreadWatchdogCount"},
 };
 
 static const char *const KdQueueNames[] = {"normal", "threaded"};
@@ -193,7 +195,7 @@ static void KdPrintQueue(PKD_TARGET Target, const KD_QUEUE *Queue, BOOLEAN Rate)
 
 static void KdPrintNumbers(const KD_TARGET *Target, const KD_SAMPLE *Sample, ULONG Index)
 {
-    char Text[512];
+    char Text[1024];
     size_t Length = (size_t)snprintf(Text, sizeof(Text), "Processor %lu:", (unsigned long)Index);
 
     for (ULONG Number = 0; Number < ARRAYSIZE(KdNumbers) && Length < sizeof(Text); Number++) {

@@ -296,6 +296,8 @@ const KD_MEMBER KdPrcbMembers[] = {
     ROW(KPRCB, DpcTimeLimit, "ULONG", KdNumber, "ticks that it may use; 0: no limit", NULL),
     ROW(KPRCB, DpcWatchdogPeriod, "LONG", KdNumber, "ticks at DISPATCH_LEVEL on end; 0: no limit", NULL),
     ROW(KPRCB, DpcWatchdogCount, "LONG", KdNumber, "ticks left of those", NULL),
+    ROW(KPRCB, ThreadWatchdogPeriod, "LONG", KdNumber, "the same of a thread there (6.0, 6.1)", NULL),
+    ROW(KPRCB, ThreadWatchdogCount, "LONG", KdNumber, "ticks left of those", NULL),
     ROW(KPRCB, DpcWatchdogSequenceNumber, "ULONG", KdNumber, "how often that count began anew", NULL),
     ROW(KPRCB, DpcRoutineActive, "BOOLEAN", KdBoolean, "DPCs are being run", NULL),
     ROW(KPRCB, DpcGate.SignalState, "ULONG", KdNumber, "where the DPC thread waits; 1: open, 2: it sleeps", NULL),

@@ -49,6 +49,8 @@
     Optional(KPRCB, DpcTimeLimit) \
     Optional(KPRCB, DpcWatchdogPeriod) \
     Optional(KPRCB, DpcWatchdogCount) \
+    Optional(KPRCB, ThreadWatchdogPeriod) \
+    Optional(KPRCB, ThreadWatchdogCount) \
     Needed(KPRCB, DpcRoutineActive) \
     Optional(KPRCB, InterruptCount) \
     Optional(KPRCB, DpcRequestRate) \

@@ -89,7 +89,8 @@ static BOOLEAN KiReadEnvironment(KPRCB_CONFIG *Config)
            KiReadNumber("KPRCB_GROUP_SIZE", &Config->GroupSize) &&
            KiReadNumber("KPRCB_TIME_INCREMENT", &Config->TimeIncrement) &&
            KiReadNumber("KPRCB_DPC_TIMEOUT", &Config->DpcTimeout) &&
-           KiReadNumber("KPRCB_DPC_WATCHDOG_PERIOD", &Config->DpcWatchdogPeriod) && KiReadFlags(&Config->Flags);
+           KiReadNumber("KPRCB_DPC_WATCHDOG_PERIOD", &Config->DpcWatchdogPeriod) &&
+           KiReadNumber("KPRCB_THREAD_WATCHDOG_PERIOD", &Config->ThreadWatchdogPeriod) && KiReadFlags(&Config->Flags);
 }
 
 /* Ticks, rounded up; 0: no limit. */
@@ -108,6 +109,10 @@ static VOID KiReadDpcLimits(const KPRCB_CONFIG *Config, KI_MACHINE *Machine)
 {
     Machine->DpcTimeLimit = KiDpcLimit(Machine, Config->DpcTimeout, Machine->Profile->DpcTimeout);
     Machine->DpcWatchdogPeriod = KiDpcLimit(Machine, Config->DpcWatchdogPeriod, Machine->Profile->DpcWatchdogPeriod);
+    if (Machine->Profile->ThreadWatchdogPeriod != 0) {
+        Machine->ThreadWatchdogPeriod =
+            KiDpcLimit(Machine, Config->ThreadWatchdogPeriod, Machine->Profile->ThreadWatchdogPeriod);
+    }
 }
 
 /*
@@ -120,6 +125,7 @@ static BOOLEAN KiCopyConfig(const KPRCB_CONFIG *Config, KPRCB_CONFIG *Copy)
         KI_SIZE_THROUGH(TimeIncrement),
         KI_SIZE_THROUGH(Version),
         offsetof(KPRCB_CONFIG, Topology),
+        KI_SIZE_THROUGH(Topology),
     };
     const UCHAR *Bytes = (const UCHAR *)Config;
     BOOLEAN Known = Config->Size >= sizeof(*Copy) && Config->Size <= KI_LARGEST_CONFIG;

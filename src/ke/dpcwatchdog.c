@@ -1,16 +1,23 @@
 /*
  * dpcwatchdog.c - the DPC watchdog, what it tells the routine that asks, and KeShouldYieldProcessor.
  *
- * Two limits, in ticks of CPU time of the thread that owns the processor, so that a debugger's stop or a loaded host
- * counts for nothing: that of one DPC, and that of a processor that stays at DISPATCH_LEVEL or above. The clock looks at
- * every processor every sixteenth of the lower limit, at most a second and at least a tick apart. Time counts from a look
- * that sees the DPC, or the owner, so a violation is found up to three looks late, and never early.
+ * Limits, in ticks of CPU time of the thread that owns the processor, so that a debugger's stop or a loaded host counts
+ * for nothing: that of one DPC, that of a processor that stays at DISPATCH_LEVEL or above, and, in 6.0 and 6.1, that of
+ * a thread which keeps it there. The clock looks at every processor every sixteenth of the lowest limit, at most a second
+ * and at least a tick apart. Time counts from a look that sees the DPC, or the owner, so a violation is found up to
+ * three looks late, and never early.
+ *
+ * What ThreadWatchdogPeriod measures in NT is not public. Here it is the part of the second count during which no DPC
+ * ran: between two looks neither of which saw one.
+ *
+ * Threaded DPCs at PASSIVE_LEVEL own no processor and have no limit. One that raises its level is a thread like others.
  *
  * NT resets the second count by a threaded DPC, which runs as soon as the processor gets below DISPATCH_LEVEL. Here a
  * look sets WATCHED in KPCR.Request, and whoever lets the processor go takes it away (KiEndWatchedTime): the lower of
  * every owner looks at Request anyway. While a look finds WATCHED set, the processor has not been let go, but for once: the
  * owner may have gone before WATCHED came, and raise again. So time counts from the second look, unless the first was the
- * owner's own.
+ * owner's own. So there is no DpcWatchdogDpc: a threaded DPC runs here beside the owner of its processor, and would show
+ * nothing; an ordinary one runs before the processor gets below DISPATCH_LEVEL.
  *
  * A DPC is the same as at the last look if DpcRoutineActive is set and DpcCount has not changed.
  *
@@ -26,6 +33,7 @@
  *   Dpc, Ticks                      of OVERDUE (release)                     AND is an acquire
  *   KI_WATCH, the rest; KPRCB's     holder of KI_WATCH.Lock                  display; KeShouldYieldProcessor (relaxed)
  *   DpcTimeCount, DpcWatchdogCount,
+ *   ThreadWatchdogCount,
  *   DpcWatchdogSequenceNumber
  *
  * KI_WATCH.Lock is a leaf, taken with interrupts masked by the clock and by the owner. Tests: tests/ke/test_dpcwatchdog.c.
@@ -35,7 +43,8 @@
 #define KI_LONGEST_INTERVAL 1000000000ull /* ns */
 #define KI_LOOKS_A_LIMIT 16
 
-typedef enum _KI_VIOLATION { KiSingleDpc, KiCumulativeTime } KI_VIOLATION;
+/* The first two are a parameter of the bug check; versions that have the third only report. */
+typedef enum _KI_VIOLATION { KiSingleDpc, KiCumulativeTime, KiThreadTime } KI_VIOLATION;
 
 typedef struct _KI_WATCH {
     KSPIN_LOCK Lock;
@@ -46,11 +55,13 @@ typedef struct _KI_WATCH {
     BOOLEAN Certain;    /* WATCHED came while the processor was owned */
     UCHAR Steps;        /* the clock's: looks that have found a violation in a row */
     BOOLEAN PeriodTold; /* since the processor was last let go */
+    BOOLEAN ThreadTold; /* the same */
     BOOLEAN DpcTold;    /* of the DPC ToldDpc */
     ULONG ToldDpc;
     ULONGLONG Time;         /* ns of CPU time that the owner had used by then */
     ULONGLONG DpcTime;      /* ns, of the DPC that ran at the last look */
     ULONGLONG DispatchTime; /* ns, since the processor was last let go */
+    ULONGLONG ThreadTime;   /* of that, no DPC seen */
     PKTHREAD volatile Culprit;
     ULONG volatile Kind;
     ULONG volatile Dpc; /* the DpcCount of a single DPC */
@@ -58,7 +69,8 @@ typedef struct _KI_WATCH {
 } KI_WATCH, *PKI_WATCH;
 
 static KI_WATCH KiWatches[KPRCB_MAXIMUM_PROCESSORS];
-static ULONGLONG KiNextLook; /* ns; the clock alone */
+static ULONGLONG KiNextLook;     /* ns; the clock alone */
+static ULONGLONG KiLookInterval; /* ns; constant while the clock runs; 0: there is no limit */
 
 static ULONGLONG KiTickTime(VOID)
 {
@@ -71,6 +83,8 @@ VOID KiResetDpcWatch(PKPRCB Prcb)
     Prcb->DpcTimeLimit = KiMachine.DpcTimeLimit;
     Prcb->DpcWatchdogPeriod = (LONG)KiMachine.DpcWatchdogPeriod;
     Prcb->DpcWatchdogCount = Prcb->DpcWatchdogPeriod;
+    Prcb->ThreadWatchdogPeriod = (LONG)KiMachine.ThreadWatchdogPeriod;
+    Prcb->ThreadWatchdogCount = Prcb->ThreadWatchdogPeriod;
 }
 
 VOID KiEndWatchedTime(PKPCR Pcr)
@@ -87,16 +101,17 @@ static VOID KiCountTime(PKI_WATCH Watch, PKPCR Pcr, PKTHREAD Owner, LONG HostId,
     ULONG Before = __atomic_fetch_or(&Pcr->Request, KPCR_REQUEST_WATCHED, __ATOMIC_SEQ_CST);
 
     if ((Before & KPCR_REQUEST_WATCHED) == 0 || Watch->Owner != Owner || Watch->HostId != HostId) {
-        Watch->DispatchTime = Watch->DpcTime = 0;
+        Watch->DispatchTime = Watch->ThreadTime = Watch->DpcTime = 0;
         Watch->Time = Time;
         Watch->Certain = Owner == KprcbThread.Thread;
-        Watch->PeriodTold = FALSE;
+        Watch->PeriodTold = Watch->ThreadTold = FALSE;
         __atomic_store_n(&Prcb->DpcWatchdogSequenceNumber, Prcb->DpcWatchdogSequenceNumber + 1, __ATOMIC_RELAXED);
     } else if (!Watch->Certain) {
         Watch->Certain = TRUE;
         Watch->Time = Time;
     } else if (Time > Watch->Time) {
         Watch->DispatchTime += Time - Watch->Time;
+        Watch->ThreadTime += InDpc || Watch->InDpc ? 0 : Time - Watch->Time;
         Watch->DpcTime += Time - Watch->Time;
         Watch->Time = Time;
     }
@@ -115,31 +130,41 @@ static VOID KiForgetOwner(PKI_WATCH Watch, PKPCR Pcr)
         KiEndWatchedTime(Pcr);
     }
     Watch->Owner = NULL;
-    Watch->DispatchTime = Watch->DpcTime = 0;
+    Watch->DispatchTime = Watch->ThreadTime = Watch->DpcTime = 0;
 }
 
-/* The two counts, for everyone to see. TRUE: one of them says that a limit is exceeded, and Watch says which. */
+/* What is left of Period, for everyone to see. TRUE: nothing is, and there is such a limit. */
+static BOOLEAN KiPublishLeft(LONG *Count, LONG Period, ULONGLONG Time)
+{
+    ULONGLONG Ticks = Time / KiTickTime();
+    LONG Left = Ticks < (ULONG)Period ? (LONG)((ULONG)Period - (ULONG)Ticks) : 0;
+
+    /* A look at a processor that nobody owns writes nothing. */
+    if (*Count != Left) {
+        __atomic_store_n(Count, Left, __ATOMIC_RELAXED);
+    }
+    return Left == 0 && Period != 0;
+}
+
+/* The counts, for everyone to see. TRUE: one of them says that a limit is exceeded, and Watch says which. */
 static BOOLEAN KiPublishCounts(PKI_WATCH Watch, PKPRCB Prcb)
 {
     ULONG DpcTicks = (ULONG)(Watch->DpcTime / KiTickTime());
-    ULONGLONG Ticks = Watch->DispatchTime / KiTickTime();
-    ULONG Period = (ULONG)Prcb->DpcWatchdogPeriod;
     BOOLEAN Long = Prcb->DpcTimeLimit != 0 && DpcTicks > Prcb->DpcTimeLimit &&
                    !(Watch->DpcTold && Watch->ToldDpc == Watch->DpcCount);
-    LONG Left = Ticks < Period ? (LONG)(Period - (ULONG)Ticks) : 0;
+    BOOLEAN Period =
+        KiPublishLeft(&Prcb->DpcWatchdogCount, Prcb->DpcWatchdogPeriod, Watch->DispatchTime) && !Watch->PeriodTold;
+    BOOLEAN Thread =
+        KiPublishLeft(&Prcb->ThreadWatchdogCount, Prcb->ThreadWatchdogPeriod, Watch->ThreadTime) && !Watch->ThreadTold;
 
-    /* A look at a processor that nobody owns writes nothing. */
     if (Prcb->DpcTimeCount != DpcTicks) {
         __atomic_store_n(&Prcb->DpcTimeCount, DpcTicks, __ATOMIC_RELAXED);
     }
-    if (Prcb->DpcWatchdogCount != Left) {
-        __atomic_store_n(&Prcb->DpcWatchdogCount, Left, __ATOMIC_RELAXED);
-    }
-    if (!Long && (Period == 0 || Ticks < Period || Watch->PeriodTold)) {
+    if (!Long && !Period && !Thread) {
         return FALSE;
     }
     __atomic_store_n(&Watch->Culprit, Watch->Owner, __ATOMIC_RELAXED);
-    __atomic_store_n(&Watch->Kind, Long ? KiSingleDpc : KiCumulativeTime, __ATOMIC_RELAXED);
+    __atomic_store_n(&Watch->Kind, Long ? KiSingleDpc : Period ? KiCumulativeTime : KiThreadTime, __ATOMIC_RELAXED);
     __atomic_store_n(&Watch->Dpc, Watch->DpcCount, __ATOMIC_RELAXED);
     __atomic_store_n(&Watch->Ticks, DpcTicks, __ATOMIC_RELAXED);
     return TRUE;
@@ -176,8 +201,10 @@ static KPRCB_BUGCHECK KiDescribeViolation(PKI_WATCH Watch, PKPRCB Prcb)
     if (Watch->Kind == KiSingleDpc) {
         Watch->DpcTold = TRUE;
         Watch->ToldDpc = Watch->Dpc;
-    } else {
+    } else if (Watch->Kind == KiCumulativeTime) {
         Watch->PeriodTold = TRUE;
+    } else {
+        Watch->ThreadTold = TRUE;
     }
     KiReleaseInternalLock(&Watch->Lock);
     KiUnmaskInterrupts(&KprcbThread);
@@ -213,12 +240,18 @@ VOID KiTakeDpcViolation(KPRCB_THREAD_BLOCK *Block)
 
 static VOID KiReportViolation(PKI_WATCH Watch, PKPCR Pcr)
 {
-    BOOLEAN Single = Watch->Kind == KiSingleDpc;
+    PKPRCB Prcb = &Pcr->PrcbData;
+    const struct {
+        const char *Text;
+        ULONG Limit;
+    } Kinds[] = {
+        [KiSingleDpc] = {"a DPC has run", Prcb->DpcTimeLimit},
+        [KiCumulativeTime] = {"at DISPATCH_LEVEL or above", (ULONG)Prcb->DpcWatchdogPeriod},
+        [KiThreadTime] = {"a thread at DISPATCH_LEVEL or above", (ULONG)Prcb->ThreadWatchdogPeriod},
+    };
 
-    HalPrint("kprcb: processor %u, host thread %d: %s for %u ticks or more of CPU time\n",
-             (unsigned)Pcr->PrcbData.Number, (int)Watch->HostId,
-             Single ? "a DPC has run" : "at DISPATCH_LEVEL or above",
-             (unsigned)(Single ? Pcr->PrcbData.DpcTimeLimit : (ULONG)Pcr->PrcbData.DpcWatchdogPeriod));
+    HalPrint("kprcb: processor %u, host thread %d: %s for %u ticks or more of CPU time\n", (unsigned)Prcb->Number,
+             (int)Watch->HostId, Kinds[Watch->Kind].Text, (unsigned)Kinds[Watch->Kind].Limit);
 }
 
 /* The clock found a violation, for the Watch->Steps'th look in a row. */
@@ -282,38 +315,43 @@ static VOID KiLookAtProcessor(PKPCR Pcr)
     KiForgetYoungDpc(Watch, DpcCount);
 }
 
-/* ns between two looks. 0: there is no limit. */
-static ULONGLONG KiLookInterval(VOID)
+/* Limit: in ticks; 0: there is none. */
+static VOID KiShortenInterval(ULONGLONG *Interval, ULONG Limit, ULONG Looks)
 {
-    ULONG Limit = KiMachine.DpcTimeLimit;
-    ULONGLONG Interval;
+    ULONGLONG Time = (Limit < Looks ? 1 : Limit / Looks) * KiTickTime();
 
-    if (Limit == 0 || (KiMachine.DpcWatchdogPeriod != 0 && KiMachine.DpcWatchdogPeriod < Limit)) {
-        Limit = KiMachine.DpcWatchdogPeriod;
+    if (Limit != 0 && (*Interval == 0 || Time < *Interval)) {
+        *Interval = Time;
     }
-    if (Limit == 0) {
-        return 0;
-    }
-    Interval = (Limit < KI_LOOKS_A_LIMIT ? 1 : Limit / KI_LOOKS_A_LIMIT) * KiTickTime();
+}
+
+/* Between two looks. */
+static ULONGLONG KiChooseInterval(VOID)
+{
+    ULONGLONG Interval = 0;
+
+    KiShortenInterval(&Interval, KiMachine.DpcTimeLimit, KI_LOOKS_A_LIMIT);
+    KiShortenInterval(&Interval, KiMachine.DpcWatchdogPeriod, KI_LOOKS_A_LIMIT);
+    KiShortenInterval(&Interval, KiMachine.ThreadWatchdogPeriod, KI_LOOKS_A_LIMIT);
     return Interval < KI_LONGEST_INTERVAL ? Interval : KI_LONGEST_INTERVAL;
 }
 
 VOID KiResetDpcWatchdog(VOID)
 {
     KiNextLook = 0;
+    KiLookInterval = KiChooseInterval();
 }
 
 VOID KiRunDpcWatchdog(VOID)
 {
-    ULONGLONG Interval = KiLookInterval();
     ULONGLONG Now;
 
-    if (Interval == 0) {
+    if (KiLookInterval == 0) {
         return;
     }
     Now = HalMonotonicTime();
     if (Now >= KiNextLook) {
-        KiNextLook = Now + Interval;
+        KiNextLook = Now + KiLookInterval;
         for (ULONG Index = 0; Index < KiProcessorCount(); Index += 1) {
             KiLookAtProcessor(KiProcessor(Index));
         }
@@ -324,7 +362,7 @@ ULONGLONG KiDpcWatchdogTimeout(VOID)
 {
     ULONGLONG Now;
 
-    if (KiLookInterval() == 0) {
+    if (KiLookInterval == 0) {
         return 0;
     }
     Now = HalMonotonicTime();
@@ -360,11 +398,12 @@ NTSTATUS KeQueryDpcWatchdogInformation(PKDPC_WATCHDOG_INFORMATION WatchdogInform
 /* More than half of a limit is used up. */
 static BOOLEAN KiLimitIsNear(PKPRCB Prcb)
 {
-    ULONG Left = (ULONG)__atomic_load_n(&Prcb->DpcWatchdogCount, __ATOMIC_RELAXED);
-
     return (Prcb->DpcTimeLimit != 0 &&
             __atomic_load_n(&Prcb->DpcTimeCount, __ATOMIC_RELAXED) > Prcb->DpcTimeLimit / 2) ||
-           (Prcb->DpcWatchdogPeriod != 0 && Left < (ULONG)Prcb->DpcWatchdogPeriod / 2);
+           (Prcb->DpcWatchdogPeriod != 0 &&
+            __atomic_load_n(&Prcb->DpcWatchdogCount, __ATOMIC_RELAXED) < Prcb->DpcWatchdogPeriod / 2) ||
+           (Prcb->ThreadWatchdogPeriod != 0 &&
+            __atomic_load_n(&Prcb->ThreadWatchdogCount, __ATOMIC_RELAXED) < Prcb->ThreadWatchdogPeriod / 2);
 }
 
 /* Another thread wants the processor. */

@@ -48,6 +48,7 @@ typedef struct _KI_MACHINE {
     ULONG TimeIncrement;
     ULONG DpcTimeLimit;      /* ticks; 0: none */
     ULONG DpcWatchdogPeriod; /* the same */
+    ULONG ThreadWatchdogPeriod;
     ULONG HostProcessors;
     BOOLEAN Checked;
     BOOLEAN Uniprocessor;     /* spin locks are recorded and not touched */

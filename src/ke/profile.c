@@ -2,7 +2,8 @@
  * profile.c - the behaviour profiles of 3.10 to Windows 10 version 2004, as data.
  *
  * A label stands for the last service pack of its layout; identifyrules.c says which those are. The watchdog's limits are
- * those that bug checks and reports of these versions show; what 6.0 and 6.1 had is not known, and taken for that of 6.2.
+ * those that bug checks and reports of these versions show; what 6.0 and 6.1 had is not known, and taken for that of 6.2,
+ * for a thread too.
  *
  * Tests: tests/ke/test_profile.c.
  */
@@ -16,7 +17,9 @@
 #define NT_4 NT_51, .BypassCounts = TRUE
 #define NT_52 .IpiProtocol = KiIpiBits, .DpcActive = KiDpcActiveByte, .ThreadedDpcs = TRUE, .DpcTuning = TRUE
 #define NT_6_ALL .DpcActive = KiDpcActiveWord, .ThreadedDpcs = TRUE, .DpcTuning = TRUE, .DpcTimeout = 20000
-#define NT_6 .IpiProtocol = KiIpiBits, NT_6_ALL, .DpcWatchdog = KiDpcWatchdogReports, .DpcWatchdogPeriod = 30000
+#define NT_6                                                                                                           \
+    .IpiProtocol = KiIpiBits, NT_6_ALL, .DpcWatchdog = KiDpcWatchdogReports, .DpcWatchdogPeriod = 30000,               \
+    .ThreadWatchdogPeriod = 30000
 #define NT_62 .IpiProtocol = KiIpiBits, NT_6_ALL, .DpcWatchdog = KiDpcWatchdogStops, .DpcWatchdogPeriod = 30000
 #define NT_10 .IpiProtocol = KiIpiMailbox, NT_6_ALL, .DpcWatchdog = KiDpcWatchdogStops, .DpcWatchdogPeriod = 120000
 

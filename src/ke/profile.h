@@ -30,15 +30,16 @@ typedef enum _KI_DPC_WATCHDOG {
 } KI_DPC_WATCHDOG;
 
 typedef struct _KI_PROFILE {
-    const char *Version;     /* the label, as "5.2-late" */
-    UCHAR IpiProtocol;       /* KI_IPI_PROTOCOL */
-    UCHAR DpcActive;         /* KI_DPC_ACTIVE */
-    BOOLEAN ThreadedDpcs;    /* there are any; without, a threaded DPC is an ordinary one */
-    BOOLEAN BypassCounts;    /* ApcBypassCount and DpcBypassCount count */
-    BOOLEAN DpcTuning;       /* MaximumDpcQueueDepth follows the request rate */
-    UCHAR DpcWatchdog;       /* KI_DPC_WATCHDOG */
-    ULONG DpcTimeout;        /* ms, of one DPC */
-    ULONG DpcWatchdogPeriod; /* ms, of a processor at DISPATCH_LEVEL */
+    const char *Version;        /* the label, as "5.2-late" */
+    UCHAR IpiProtocol;          /* KI_IPI_PROTOCOL */
+    UCHAR DpcActive;            /* KI_DPC_ACTIVE */
+    BOOLEAN ThreadedDpcs;       /* there are any; without, a threaded DPC is an ordinary one */
+    BOOLEAN BypassCounts;       /* ApcBypassCount and DpcBypassCount count */
+    BOOLEAN DpcTuning;          /* MaximumDpcQueueDepth follows the request rate */
+    UCHAR DpcWatchdog;          /* KI_DPC_WATCHDOG */
+    ULONG DpcTimeout;           /* ms, of one DPC */
+    ULONG DpcWatchdogPeriod;    /* ms, of a processor at DISPATCH_LEVEL */
+    ULONG ThreadWatchdogPeriod; /* ms, of a thread there; 0: there is no such limit */
 } KI_PROFILE;
 
 /* Oldest first; the last one is the default. */

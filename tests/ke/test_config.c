@@ -142,9 +142,16 @@ static void test_a_smaller_config_of_old_counts_as_zero_beyond(void **State)
     assert_int_equal(KprcbStart(&Config), STATUS_SUCCESS);
     assert_int_equal(KeQueryMaximumProcessorCount(), 3);
     StopMachine();
+    Config.Version = "6.1";
+    Config.Topology = NULL;
+    Config.ThreadWatchdogPeriod = 7;
+    Config.Size = SIZE_THROUGH(Topology);
+    assert_int_equal(KprcbStart(&Config), STATUS_SUCCESS);
+    assert_int_equal(KiMachine.ThreadWatchdogPeriod, 30000);
+    StopMachine();
     for (ULONG Size = 0; Size < sizeof(Config); Size += 1) {
         if (Size != SIZE_THROUGH(TimeIncrement) && Size != SIZE_THROUGH(Version) &&
-            Size != offsetof(KPRCB_CONFIG, Topology)) {
+            Size != offsetof(KPRCB_CONFIG, Topology) && Size != SIZE_THROUGH(Topology)) {
             Config.Size = Size;
             Refused(&Config, STATUS_INVALID_PARAMETER);
         }

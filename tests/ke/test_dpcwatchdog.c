@@ -5,26 +5,10 @@
  */
 #include <unistd.h>
 
-#include "ke/dpctest.h"
+#include "ke/dpcwatchdogtest.h"
 #include "support/child.h"
 
-#include "ki.h"
-
-#define MILLISECOND 1000000ull
-#define BASE (1000000 * MILLISECOND)
-#define LIMIT 10  /* ticks of a millisecond */
-#define PERIOD 50 /* the same */
-
 /* --- Limits --- */
-
-static KPRCB_CONFIG Limits(ULONG Timeout, ULONG Period)
-{
-    KPRCB_CONFIG Config = Configuration(2, 0, MachineFlags);
-
-    Config.DpcTimeout = Timeout;
-    Config.DpcWatchdogPeriod = Period;
-    return Config;
-}
 
 static void HasLimits(KPRCB_CONFIG *Config, ULONG Timeout, ULONG Period)
 {
@@ -67,32 +51,6 @@ static void the_version_and_the_configuration_set_the_limits(void **State)
 }
 
 /* --- Counts --- */
-
-/* A machine whose clock does not look, with limits on processor 0, whose resident is the caller. */
-static PKPRCB StartUnwatched(void)
-{
-    KPRCB_CONFIG Config = Limits(KPRCB_NO_DPC_TIMEOUT, KPRCB_NO_DPC_TIMEOUT);
-    PKPRCB Prcb;
-
-    assert_int_equal(KprcbStart(&Config), STATUS_SUCCESS);
-    assert_int_equal(KprcbAttachThread(0), STATUS_SUCCESS);
-    Prcb = KeGetCurrentPrcb();
-    Prcb->DpcTimeLimit = LIMIT;
-    Prcb->DpcWatchdogPeriod = PERIOD;
-    return Prcb;
-}
-
-static ULONG WatchBits(void)
-{
-    return __atomic_load_n(&KeGetPcr()->Request, __ATOMIC_RELAXED) & (KPCR_REQUEST_WATCHED | KPCR_REQUEST_OVERDUE);
-}
-
-/* A look after that many milliseconds of CPU time, plus a bit. */
-static BOOLEAN Look(ULONG Milliseconds)
-{
-    return KiWatchProcessor(KeGetPcr(), KeGetCurrentThread(), KeGetCurrentThread()->HostId,
-                            BASE + Milliseconds * MILLISECOND + 10);
-}
 
 static void time_at_dispatch_level_counts_until_the_processor_is_let_go(void **State)
 {

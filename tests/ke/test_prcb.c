@@ -96,6 +96,7 @@ static const PLACE Places[] = {
     PRCB(CallDpc, Caller),
     PRCB(DpcTimeCount, Clock),
     PRCB(DpcWatchdogCount, Clock),
+    PRCB(ThreadWatchdogCount, Clock),
     PRCB(DpcWatchdogSequenceNumber, Clock),
     PRCB(CoreProcessorSet, Adder),
     PRCB(CacheProcessorMask, Adder),

@@ -59,6 +59,10 @@ static void TestSwitchesTurnAtTheirVersions(void **State)
     assert_int_equal(Find("6.1")->DpcWatchdog, KiDpcWatchdogReports);
     assert_int_equal(Find("6.2")->DpcWatchdog, KiDpcWatchdogStops);
     assert_int_equal(Find("2004")->DpcWatchdog, KiDpcWatchdogStops);
+    assert_int_equal(Find("5.2-late")->ThreadWatchdogPeriod, 0);
+    assert_int_equal(Find("6.0-early")->ThreadWatchdogPeriod, 30000);
+    assert_int_equal(Find("6.1")->ThreadWatchdogPeriod, 30000);
+    assert_int_equal(Find("6.2")->ThreadWatchdogPeriod, 0);
 }
 
 static void TestEachVersionStarts(void **State)
