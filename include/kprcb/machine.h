@@ -49,6 +49,14 @@ typedef struct _KPRCB_CONFIG {
      */
     const char *Topology;
     ULONG ThreadWatchdogPeriod; /* 6.0 and 6.1: as DpcWatchdogPeriod, of a thread without its DPCs; they only report */
+    /*
+     * ms of CPU time of one DPC, and of a processor at DISPATCH_LEVEL or above, after which the clock has the stack of the
+     * owner captured each time that it looks, by the interrupt (ipi.h), until the limit is exceeded; the report of the bug
+     * check prints the last 16 captures. 0: half of the limit; KPRCB_NO_DPC_TIMEOUT: never. From 1703 on, and not with
+     * KPRCB_NO_SIGNALS.
+     */
+    ULONG DpcWatchdogProfileSingleDpcThreshold;
+    ULONG DpcWatchdogProfileCumulativeDpcThreshold;
 } KPRCB_CONFIG;
 
 #define KPRCB_NO_DPC_TIMEOUT 0xFFFFFFFF
@@ -57,7 +65,8 @@ typedef struct _KPRCB_CONFIG {
  * KprcbStart: creates the processors, all or none, with their threads. Config NULL: the defaults, which the
  * environment may set: KPRCB_PROCESSORS, KPRCB_MAXIMUM_PROCESSORS, KPRCB_GROUP_SIZE, KPRCB_FLAGS (names without the
  * prefix, joined by commas), KPRCB_TIME_INCREMENT, KPRCB_VERSION, KPRCB_DPC_TIMEOUT, KPRCB_DPC_WATCHDOG_PERIOD,
- * KPRCB_THREAD_WATCHDOG_PERIOD, KPRCB_TOPOLOGY. The calling thread is not attached. Members beyond a smaller Size count as 0; with a larger one, what
+ * KPRCB_THREAD_WATCHDOG_PERIOD, KPRCB_DPC_WATCHDOG_PROFILE_SINGLE_DPC_THRESHOLD,
+ * KPRCB_DPC_WATCHDOG_PROFILE_CUMULATIVE_DPC_THRESHOLD, KPRCB_TOPOLOGY. The calling thread is not attached. Members beyond a smaller Size count as 0; with a larger one, what
  * this library does not know must be 0.
  *   STATUS_SUCCESS
  *   STATUS_ALREADY_INITIALIZED     it runs

@@ -319,6 +319,14 @@ typedef struct DECLSPEC_ALIGN(KPRCB_CACHE_LINE) _KPRCB {
     LONG ThreadWatchdogCount;        /* left, until a thread has been there for too long, its DPCs not counted */
     ULONG DpcWatchdogSequenceNumber; /* how often that count began anew */
     ULONG ApcBypassCount;            /* any thread, by addition; as DpcBypassCount */
+    ULONG DpcWatchdogProfileSingleDpcThreshold; /* of DpcTimeCount: the stack is captured from then on; 0: it is not */
+    ULONG DpcWatchdogProfileCumulativeDpcThreshold; /* the same, of what is gone of DpcWatchdogPeriod */
+    /*
+     * Captures of 32 pointers each: DpcWatchdogSequenceNumber, or 0 if there is none; the two counts of ticks; addresses
+     * of code, the innermost first, and NULL behind them. 16, which are used in turn; NULL: there are no thresholds.
+     */
+    PVOID *DpcWatchdogProfile;
+    PVOID *DpcWatchdogProfileCurrentEmptyCapture; /* owner, interrupted: the one used next */
 
     /*
      * start: where the processor is, and who is there with it (topology.h). The sets are of active processors, this one

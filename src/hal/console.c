@@ -95,6 +95,20 @@ __attribute__((noinline)) VOID HalPrintStack(ULONG Skip)
 #endif
 }
 
+VOID HalPrintAddresses(PVOID *Addresses, ULONG Count)
+{
+#ifdef HALP_BACKTRACE
+    int Saved = errno;
+
+    backtrace_symbols_fd(Addresses, (int)Count, STDERR_FILENO);
+    errno = Saved;
+#else
+    for (ULONG Index = 0; Index < Count; Index += 1) {
+        HalPrint("[%p]\n", Addresses[Index]);
+    }
+#endif
+}
+
 DECLSPEC_NORETURN VOID HalAbort(VOID)
 {
     abort();

@@ -196,6 +196,14 @@ VOID HalInterruptThread(LONG HostThreadId);
 /* Unblocks the interrupt in the calling thread. */
 VOID HalEnableInterrupt(VOID);
 
+/* --- capture.c --- */
+
+/*
+ * In an interrupt, with what that was given as Frame: the addresses at which the interrupted code and its callers are, the
+ * innermost first. Returns how many, at most Count; async-signal-safe after HalInitializeProcessors.
+ */
+ULONG HalCaptureStack(PVOID Frame, PVOID *Addresses, ULONG Count);
+
 /* --- page.c --- */
 
 /* Zeroed, page-aligned, whole pages. NULL: no memory. */
@@ -267,6 +275,8 @@ HAL_FLUSH_LINES HalFlushLinesOptimized;
 VOID HalPrint(const char *Format, ...) __attribute__((format(printf, 1, 2)));
 /* The calling thread's stack, a line a frame, leaving out the innermost Skip frames. */
 VOID HalPrintStack(ULONG Skip);
+/* Addresses of code as such a stack. */
+VOID HalPrintAddresses(PVOID *Addresses, ULONG Count);
 DECLSPEC_NORETURN VOID HalAbort(VOID);
 /* A variable of the environment, or NULL. */
 const char *HalEnvironment(const char *Name);

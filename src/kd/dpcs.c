@@ -35,6 +35,8 @@ static const struct {
     {KdKPRCB_DpcWatchdogCount, "DpcWatchdogCount"},
     {KdKPRCB_ThreadWatchdogPeriod, "ThreadWatchdogPeriod"},
     {KdKPRCB_ThreadWatchdogCount, "ThreadWatchdogCount"},
+    {KdKPRCB_DpcWatchdogProfileSingleDpcThreshold, "DpcWatchdogProfileSingleDpcThreshold"},
+    {KdKPRCB_DpcWatchdogProfileCumulativeDpcThreshold, "DpcWatchdogProfileCumulativeDpcThreshold"},
 };
 
 static const char *const KdQueueNames[] = {"normal", "threaded"};

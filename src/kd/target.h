@@ -51,6 +51,8 @@
     Optional(KPRCB, DpcWatchdogCount) \
     Optional(KPRCB, ThreadWatchdogPeriod) \
     Optional(KPRCB, ThreadWatchdogCount) \
+    Optional(KPRCB, DpcWatchdogProfileSingleDpcThreshold) \
+    Optional(KPRCB, DpcWatchdogProfileCumulativeDpcThreshold) \
     Needed(KPRCB, DpcRoutineActive) \
     Optional(KPRCB, InterruptCount) \
     Optional(KPRCB, DpcRequestRate) \

@@ -90,7 +90,12 @@ static BOOLEAN KiReadEnvironment(KPRCB_CONFIG *Config)
            KiReadNumber("KPRCB_TIME_INCREMENT", &Config->TimeIncrement) &&
            KiReadNumber("KPRCB_DPC_TIMEOUT", &Config->DpcTimeout) &&
            KiReadNumber("KPRCB_DPC_WATCHDOG_PERIOD", &Config->DpcWatchdogPeriod) &&
-           KiReadNumber("KPRCB_THREAD_WATCHDOG_PERIOD", &Config->ThreadWatchdogPeriod) && KiReadFlags(&Config->Flags);
+           KiReadNumber("KPRCB_THREAD_WATCHDOG_PERIOD", &Config->ThreadWatchdogPeriod) &&
+           KiReadNumber("KPRCB_DPC_WATCHDOG_PROFILE_SINGLE_DPC_THRESHOLD",
+                        &Config->DpcWatchdogProfileSingleDpcThreshold) &&
+           KiReadNumber("KPRCB_DPC_WATCHDOG_PROFILE_CUMULATIVE_DPC_THRESHOLD",
+                        &Config->DpcWatchdogProfileCumulativeDpcThreshold) &&
+           KiReadFlags(&Config->Flags);
 }
 
 /* Ticks, rounded up; 0: no limit. */
@@ -105,6 +110,15 @@ static ULONG KiDpcLimit(const KI_MACHINE *Machine, ULONG Asked, ULONG Default)
     return Ticks < 0x7FFFFFFF ? (ULONG)Ticks : 0x7FFFFFFF;
 }
 
+/* Ticks; 0: none. Limit: in ticks, half of which is the default. */
+static ULONG KiDpcThreshold(const KI_MACHINE *Machine, ULONG Asked, ULONG Limit)
+{
+    if (!Machine->Profile->DpcCaptures) {
+        return 0;
+    }
+    return Asked != 0 ? KiDpcLimit(Machine, Asked, 0) : Limit / 2 + Limit % 2;
+}
+
 static VOID KiReadDpcLimits(const KPRCB_CONFIG *Config, KI_MACHINE *Machine)
 {
     Machine->DpcTimeLimit = KiDpcLimit(Machine, Config->DpcTimeout, Machine->Profile->DpcTimeout);
@@ -113,6 +127,10 @@ static VOID KiReadDpcLimits(const KPRCB_CONFIG *Config, KI_MACHINE *Machine)
         Machine->ThreadWatchdogPeriod =
             KiDpcLimit(Machine, Config->ThreadWatchdogPeriod, Machine->Profile->ThreadWatchdogPeriod);
     }
+    Machine->SingleDpcThreshold =
+        KiDpcThreshold(Machine, Config->DpcWatchdogProfileSingleDpcThreshold, Machine->DpcTimeLimit);
+    Machine->CumulativeDpcThreshold =
+        KiDpcThreshold(Machine, Config->DpcWatchdogProfileCumulativeDpcThreshold, Machine->DpcWatchdogPeriod);
 }
 
 /*

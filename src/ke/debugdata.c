@@ -94,6 +94,8 @@ static VOID KiDescribePrcb(PKI_DEBUG_WRITER Writer)
     KI_DESCRIBE_MEMBER(Writer, KPRCB, DpcWatchdogCount);
     KI_DESCRIBE_MEMBER(Writer, KPRCB, ThreadWatchdogPeriod);
     KI_DESCRIBE_MEMBER(Writer, KPRCB, ThreadWatchdogCount);
+    KI_DESCRIBE_MEMBER(Writer, KPRCB, DpcWatchdogProfileSingleDpcThreshold);
+    KI_DESCRIBE_MEMBER(Writer, KPRCB, DpcWatchdogProfileCumulativeDpcThreshold);
     KI_DESCRIBE_MEMBER(Writer, KPRCB, RequestSummary);
     KI_DESCRIBE_MEMBER(Writer, KPRCB, SignalDone);
     KI_DESCRIBE_MEMBER(Writer, KPRCB, PacketBarrier);

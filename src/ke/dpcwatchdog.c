@@ -3,8 +3,8 @@
  *
  * Limits, in ticks of CPU time of the thread that owns the processor, so that a debugger's stop or a loaded host counts
  * for nothing: that of one DPC, that of a processor that stays at DISPATCH_LEVEL or above, and, in 6.0 and 6.1, that of
- * a thread which keeps it there. The clock looks at every processor every sixteenth of the lowest limit, at most a second
- * and at least a tick apart. Time counts from a look that sees the DPC, or the owner, so a violation is found up to
+ * a thread which keeps it there. The clock looks at every processor every sixteenth of the lowest limit, or eighth of a
+ * threshold (dpccapture.c), at most a second and at least a tick apart. Time counts from a look that sees the DPC, or the owner, so a violation is found up to
  * three looks late, and never early.
  *
  * What ThreadWatchdogPeriod measures in NT is not public. Here it is the part of the second count during which no DPC
@@ -42,6 +42,7 @@
 
 #define KI_LONGEST_INTERVAL 1000000000ull /* ns */
 #define KI_LOOKS_A_LIMIT 16
+#define KI_LOOKS_A_THRESHOLD 8 /* by default it is half of a limit, and makes no look more */
 
 /* The first two are a parameter of the bug check; versions that have the third only report. */
 typedef enum _KI_VIOLATION { KiSingleDpc, KiCumulativeTime, KiThreadTime } KI_VIOLATION;
@@ -85,6 +86,7 @@ VOID KiResetDpcWatch(PKPRCB Prcb)
     Prcb->DpcWatchdogCount = Prcb->DpcWatchdogPeriod;
     Prcb->ThreadWatchdogPeriod = (LONG)KiMachine.ThreadWatchdogPeriod;
     Prcb->ThreadWatchdogCount = Prcb->ThreadWatchdogPeriod;
+    KiResetCaptures(Prcb);
 }
 
 VOID KiEndWatchedTime(PKPCR Pcr)
@@ -146,6 +148,19 @@ static BOOLEAN KiPublishLeft(LONG *Count, LONG Period, ULONGLONG Time)
     return Left == 0 && Period != 0;
 }
 
+/* Owner nears a limit of which was not told: its stack is captured when the clock interrupts it. */
+static VOID KiProfileOwner(PKI_WATCH Watch, PKPRCB Prcb)
+{
+    ULONG Single = Prcb->DpcWatchdogProfileSingleDpcThreshold;
+    ULONG Cumulative = Prcb->DpcWatchdogProfileCumulativeDpcThreshold;
+    ULONG DpcTicks = (ULONG)(Watch->DpcTime / KiTickTime());
+    ULONG Ticks = (ULONG)(Watch->DispatchTime / KiTickTime());
+    BOOLEAN Near = (Single != 0 && DpcTicks >= Single && !(Watch->DpcTold && Watch->ToldDpc == Watch->DpcCount)) ||
+                   (Cumulative != 0 && Ticks >= Cumulative && !Watch->PeriodTold);
+
+    KiAskForCapture(Prcb, Near ? Watch->Owner : NULL, DpcTicks, Ticks);
+}
+
 /* The counts, for everyone to see. TRUE: one of them says that a limit is exceeded, and Watch says which. */
 static BOOLEAN KiPublishCounts(PKI_WATCH Watch, PKPRCB Prcb)
 {
@@ -186,6 +201,7 @@ BOOLEAN KiWatchProcessor(PKPCR Pcr, PKTHREAD Owner, LONG HostId, ULONGLONG Time)
     if (Overdue && KiMachine.Profile->DpcWatchdog == KiDpcWatchdogStops) {
         __atomic_fetch_or(&Pcr->Request, KPCR_REQUEST_OVERDUE, __ATOMIC_SEQ_CST);
     }
+    KiProfileOwner(Watch, &Pcr->PrcbData);
     KiReleaseInternalLock(&Watch->Lock);
     KiUnmaskInterrupts(&KprcbThread);
     return Overdue;
@@ -303,11 +319,16 @@ static VOID KiLookAtProcessor(PKPCR Pcr)
     PKTHREAD Owner = KiQueryOwner(Pcr);
     LONG HostId = Owner != NULL ? __atomic_load_n(&Owner->HostId, __ATOMIC_RELAXED) : 0;
     ULONGLONG Time = 0;
+    BOOLEAN Overdue;
 
     if (Owner != NULL && !HalThreadTimeOf(HostId, &Time)) {
         Owner = NULL;
     }
-    if (KiWatchProcessor(Pcr, Owner, HostId, Time)) {
+    Overdue = KiWatchProcessor(Pcr, Owner, HostId, Time);
+    if (Owner != NULL && KiCaptureIsAsked(&Pcr->PrcbData)) {
+        HalInterruptThread(HostId);
+    }
+    if (Overdue) {
         KiTellViolation(Watch, Pcr);
     } else {
         Watch->Steps = 0;
@@ -333,6 +354,8 @@ static ULONGLONG KiChooseInterval(VOID)
     KiShortenInterval(&Interval, KiMachine.DpcTimeLimit, KI_LOOKS_A_LIMIT);
     KiShortenInterval(&Interval, KiMachine.DpcWatchdogPeriod, KI_LOOKS_A_LIMIT);
     KiShortenInterval(&Interval, KiMachine.ThreadWatchdogPeriod, KI_LOOKS_A_LIMIT);
+    KiShortenInterval(&Interval, KiMachine.SingleDpcThreshold, KI_LOOKS_A_THRESHOLD);
+    KiShortenInterval(&Interval, KiMachine.CumulativeDpcThreshold, KI_LOOKS_A_THRESHOLD);
     return Interval < KI_LONGEST_INTERVAL ? Interval : KI_LONGEST_INTERVAL;
 }
 

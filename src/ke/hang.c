@@ -143,4 +143,7 @@ VOID KiReportBugCheck(const KPRCB_BUGCHECK *BugCheck)
         KiPrintHeldLocks(Block->Thread);
     }
     HalPrintStack(2);
+    if (BugCheck->Code == DPC_WATCHDOG_VIOLATION) {
+        KiPrintCaptures();
+    }
 }

@@ -78,7 +78,11 @@ VOID KiHostInterrupt(PVOID Frame)
 {
     KPRCB_THREAD_BLOCK *Block = &KprcbThread;
 
-    if (Block->Thread != NULL && Block->Irql >= DISPATCH_LEVEL && Block->Masked == 0) {
+    if (Block->Thread == NULL || Block->Irql < DISPATCH_LEVEL) {
+        return;
+    }
+    KiTakeCapture(Block, Frame);
+    if (Block->Masked == 0) {
         PKPRCB Prcb = Block->Pcr->Prcb;
         PVOID Outer = Prcb->IpiFrame;
 

@@ -49,6 +49,8 @@ typedef struct _KI_MACHINE {
     ULONG DpcTimeLimit;      /* ticks; 0: none */
     ULONG DpcWatchdogPeriod; /* the same */
     ULONG ThreadWatchdogPeriod;
+    ULONG SingleDpcThreshold;     /* ticks; 0: no captures */
+    ULONG CumulativeDpcThreshold; /* the same */
     ULONG HostProcessors;
     BOOLEAN Checked;
     BOOLEAN Uniprocessor;     /* spin locks are recorded and not touched */
@@ -503,6 +505,21 @@ BOOLEAN KiWatchProcessor(PKPCR Pcr, PKTHREAD Owner, LONG HostId, ULONGLONG Time)
 VOID KiEndWatchedTime(PKPCR Pcr);
 /* The owner found OVERDUE: a bug check, if it is true still. */
 VOID KiTakeDpcViolation(KPRCB_THREAD_BLOCK *Block);
+
+/* --- dpccapture.c --- */
+/* The machine starts, MaximumProcessors and Signals known. FALSE: no memory. */
+BOOLEAN KiStartCaptures(VOID);
+VOID KiFreeCaptures(VOID);
+/* For the child of a fork. */
+VOID KiAbandonCaptures(VOID);
+VOID KiResetCaptures(PKPRCB Prcb);
+/* From now on an interrupt of Owner captures its stack, once; NULL: no one's. KI_WATCH.Lock held. */
+VOID KiAskForCapture(PKPRCB Prcb, PKTHREAD Owner, ULONG DpcTicks, ULONG Ticks);
+BOOLEAN KiCaptureIsAsked(PKPRCB Prcb);
+/* The caller, an owner, was interrupted, wherever it was. */
+VOID KiTakeCapture(KPRCB_THREAD_BLOCK *Block, PVOID Frame);
+/* Those of processors that have not been let go since, to stderr. */
+VOID KiPrintCaptures(VOID);
 
 /* --- dpchistory.c --- */
 /* What the environment asks for; KiMachineLock held, as for the next one. */

@@ -29,6 +29,7 @@ static VOID KiForkChild(VOID)
     KiAbandonCallbacks();
     KiAbandonDpcCalls();
     KiAbandonDpcHistory();
+    KiAbandonCaptures();
     KiAbandonDebuggerData();
     KiAbandonTopology();
     KiSleepers = 0;
@@ -61,6 +62,7 @@ VOID KiStopProcessorThreads(ULONG Count)
 static VOID KiFreeMachine(VOID)
 {
     KiFreeDpcHistory();
+    KiFreeCaptures();
     if (KiMachine.Processors != NULL) {
         HalFreePages(KiMachine.Processors, KiProcessorBytes());
     }
@@ -126,7 +128,7 @@ NTSTATUS KiStartMachine(const KPRCB_CONFIG *Config)
     KiMachine.Signals = (KiMachine.Flags & KPRCB_NO_SIGNALS) == 0 && HalInstallInterrupt(KiHostInterrupt);
     KiMachine.Processors = HalAllocatePages(KiProcessorBytes());
     KiIdleHandles = HalAllocatePages(KiHandleBytes());
-    if (KiMachine.Processors == NULL || KiIdleHandles == NULL || !KiStartTopology()) {
+    if (KiMachine.Processors == NULL || KiIdleHandles == NULL || !KiStartTopology() || !KiStartCaptures()) {
         KiFreeMachine();
         return STATUS_INSUFFICIENT_RESOURCES;
     }

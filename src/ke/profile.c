@@ -22,6 +22,7 @@
     .ThreadWatchdogPeriod = 30000
 #define NT_62 .IpiProtocol = KiIpiBits, NT_6_ALL, .DpcWatchdog = KiDpcWatchdogStops, .DpcWatchdogPeriod = 30000
 #define NT_10 .IpiProtocol = KiIpiMailbox, NT_6_ALL, .DpcWatchdog = KiDpcWatchdogStops, .DpcWatchdogPeriod = 120000
+#define NT_1703 NT_10, .DpcCaptures = TRUE
 
 const KI_PROFILE KiProfiles[] = {
     {.Version = "3.10", NT_3},       {.Version = "3.50", NT_3},       {.Version = "3.51", NT_351},
@@ -30,9 +31,9 @@ const KI_PROFILE KiProfiles[] = {
     {.Version = "5.2-early", NT_52}, {.Version = "5.2-late", NT_52},  {.Version = "6.0-early", NT_6},
     {.Version = "6.0-late", NT_6},   {.Version = "6.1", NT_6},        {.Version = "6.2", NT_62},
     {.Version = "6.3", NT_62},       {.Version = "10.0", NT_10},      {.Version = "1511", NT_10},
-    {.Version = "1607", NT_10},      {.Version = "1703", NT_10},      {.Version = "1709", NT_10},
-    {.Version = "1803", NT_10},      {.Version = "1809", NT_10},      {.Version = "1903", NT_10},
-    {.Version = "2004", NT_10},
+    {.Version = "1607", NT_10},      {.Version = "1703", NT_1703},      {.Version = "1709", NT_1703},
+    {.Version = "1803", NT_1703},      {.Version = "1809", NT_1703},      {.Version = "1903", NT_1703},
+    {.Version = "2004", NT_1703},
 };
 const ULONG KiProfileCount = ARRAYSIZE(KiProfiles);
 

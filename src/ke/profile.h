@@ -35,6 +35,7 @@ typedef struct _KI_PROFILE {
     UCHAR DpcActive;            /* KI_DPC_ACTIVE */
     BOOLEAN ThreadedDpcs;       /* there are any; without, a threaded DPC is an ordinary one */
     BOOLEAN BypassCounts;       /* ApcBypassCount and DpcBypassCount count */
+    BOOLEAN DpcCaptures;        /* the DPC watchdog captures the stacks of those that near a limit */
     BOOLEAN DpcTuning;          /* MaximumDpcQueueDepth follows the request rate */
     UCHAR DpcWatchdog;          /* KI_DPC_WATCHDOG */
     ULONG DpcTimeout;           /* ms, of one DPC */

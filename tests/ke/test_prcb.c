@@ -97,6 +97,7 @@ static const PLACE Places[] = {
     PRCB(DpcTimeCount, Clock),
     PRCB(DpcWatchdogCount, Clock),
     PRCB(ThreadWatchdogCount, Clock),
+    PRCB(DpcWatchdogProfileCurrentEmptyCapture, Clock),
     PRCB(DpcWatchdogSequenceNumber, Clock),
     PRCB(CoreProcessorSet, Adder),
     PRCB(CacheProcessorMask, Adder),

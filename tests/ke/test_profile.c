@@ -63,6 +63,9 @@ static void TestSwitchesTurnAtTheirVersions(void **State)
     assert_int_equal(Find("6.0-early")->ThreadWatchdogPeriod, 30000);
     assert_int_equal(Find("6.1")->ThreadWatchdogPeriod, 30000);
     assert_int_equal(Find("6.2")->ThreadWatchdogPeriod, 0);
+    assert_false(Find("1607")->DpcCaptures);
+    assert_true(Find("1703")->DpcCaptures);
+    assert_true(Find("2004")->DpcCaptures);
 }
 
 static void TestEachVersionStarts(void **State)

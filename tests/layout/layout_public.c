@@ -199,6 +199,8 @@ MEMBER(KPRCB_CONFIG, DpcTimeout, 36, 28);
 MEMBER(KPRCB_CONFIG, DpcWatchdogPeriod, 40, 32);
 MEMBER(KPRCB_CONFIG, Topology, 48, 36);
 MEMBER(KPRCB_CONFIG, ThreadWatchdogPeriod, 56, 40);
+MEMBER(KPRCB_CONFIG, DpcWatchdogProfileSingleDpcThreshold, 60, 44);
+MEMBER(KPRCB_CONFIG, DpcWatchdogProfileCumulativeDpcThreshold, 64, 48);
 
 SIZE(KPRCB_BUGCHECK, 40, 20);
 MEMBER(KPRCB_BUGCHECK, Code, 0, 0);

@@ -59,6 +59,8 @@ FORCEINLINE BOOLEAN KprcbIsWide(ULONG Offset)
            KPRCB_WITHIN(Offset, PrcbData.IpiFrame) || KPRCB_WITHIN(Offset, PrcbData.TakenMailbox) ||
            KPRCB_WITHIN(Offset, PrcbData.RequestMailbox) || KPRCB_WITHIN(Offset, PrcbData.DpcRuntimeHistoryHashTable) ||
            KPRCB_WITHIN(Offset, PrcbData.DpcRuntimeHistoryHashTableCleanupDpc) ||
+           KPRCB_WITHIN(Offset, PrcbData.DpcWatchdogProfile) ||
+           KPRCB_WITHIN(Offset, PrcbData.DpcWatchdogProfileCurrentEmptyCapture) ||
            KPRCB_WITHIN(Offset, PrcbData.ParentNode) || KPRCB_WITHIN(Offset, PrcbData.MultiThreadSetMaster) ||
            KPRCB_WITHIN(Offset, PrcbData.MultiThreadProcessorSet) || KPRCB_WITHIN(Offset, PrcbData.CoreProcessorSet) ||
            KPRCB_WITHIN(Offset, PrcbData.CacheProcessorMask) ||
