@@ -69,7 +69,7 @@ ULONG HalCaptureStack(PVOID Frame, PVOID *Addresses, ULONG Count)
         First = 0;
         Captured = HalpStore(Addresses, Captured, Count, Innermost);
     }
-    for (; First < Total && Captured < Count; First += 1) {
+    for (; First < Total; First += 1) {
         Captured = HalpStore(Addresses, Captured, Count, Frames[First]);
     }
 #else
