@@ -4,7 +4,8 @@
  * The list, and all of its entries, belong to the holder of the addition lock (addprocessor.c), which is held while
  * callbacks run: processors come one at a time, a registration sees a count that stands still, and a deregistration
  * waits for callbacks that run. A callback may register and deregister, since its thread holds the lock already; what
- * is deregistered so is marked, passed over from then on, and freed before the lock is released.
+ * is deregistered so is marked, passed over from then on, and freed before the lock is released. So is what a bug check
+ * has unwound while it was being registered: nobody has its handle.
  *
  * Told of the start, in the order of registration, are all until one sets an error; told of the end are those that
  * were told of the start, but for the one with the error, after the sentence on existing processors in the WDK.
@@ -21,6 +22,7 @@ typedef struct _KI_CALLBACK {
     PVOID Context;
     BOOLEAN Told;    /* of the start of the processor that is being added */
     BOOLEAN Removed; /* by a callback */
+    BOOLEAN Registering;
 } KI_CALLBACK, *PKI_CALLBACK;
 
 static LIST_ENTRY KiCallbackListHead = {&KiCallbackListHead, &KiCallbackListHead};
@@ -43,7 +45,7 @@ static VOID KiFreeCallbacks(BOOLEAN All)
 
     for (PLIST_ENTRY Entry = KiCallbackListHead.Flink; Entry != &KiCallbackListHead; Entry = Next) {
         Next = Entry->Flink;
-        if (All || KiCallbackOf(Entry)->Removed) {
+        if (All || KiCallbackOf(Entry)->Removed || KiCallbackOf(Entry)->Registering) {
             KiFreeCallback(KiCallbackOf(Entry));
         }
     }
@@ -90,7 +92,7 @@ NTSTATUS KiTellStart(ULONG Index)
          Entry = Entry->Flink) {
         PKI_CALLBACK Callback = KiCallbackOf(Entry);
 
-        if (!Callback->Removed) {
+        if (!Callback->Removed && !Callback->Registering) {
             Status = KiTell(Callback, Index, KeProcessorAddStartNotify, STATUS_SUCCESS);
             Callback->Told = NT_SUCCESS(Status);
         }
@@ -159,7 +161,9 @@ static NTSTATUS KiRegister(PVOID Context)
     KiCallbackListHead.Blink->Flink = &Callback->ListEntry;
     KiCallbackListHead.Blink = &Callback->ListEntry;
     if ((Registration->Flags & KE_PROCESSOR_CHANGE_ADD_EXISTING) != 0) {
+        Callback->Registering = TRUE;
         Status = KiTellExisting(Callback);
+        Callback->Registering = FALSE;
     }
     if (NT_SUCCESS(Status) && !Callback->Removed) {
         Registration->Callback = Callback;

@@ -365,6 +365,43 @@ static void test_a_bug_check_in_a_callback_leaves_nothing_locked(void **State)
     StopMachine();
 }
 
+static VOID EnlistAll(PVOID Listener)
+{
+    (void)Enlist(Listener, KE_PROCESSOR_CHANGE_ADD_EXISTING);
+}
+
+static LISTENER Unwound;
+
+static void EnlistInVain(LISTENER *Listener, PKE_PROCESSOR_CHANGE_NOTIFY_CONTEXT Change)
+{
+    (void)Listener;
+    if (Change->State == KeProcessorAddStartNotify) {
+        Check(KprcbCatchBugCheck(EnlistAll, &Unwound, NULL));
+    }
+}
+
+static void test_a_bug_check_ends_the_registration(void **State)
+{
+    LISTENER Outer = MakeListener(2);
+
+    (void)State;
+    StartWithRoom(1, 4, 0);
+    Unwound = MakeListener(1);
+    Unwound.Act = BugCheckInside;
+    assert_true(KprcbCatchBugCheck(EnlistAll, &Unwound, NULL));
+    EXPECT(START(1, 0));
+    assert_int_equal(KprcbAddProcessor(NULL), STATUS_SUCCESS);
+    assert_int_equal(EventCount, 0);
+    Outer.Act = EnlistInVain;
+    assert_true(Enlist(&Outer, 0));
+    assert_int_equal(KprcbAddProcessor(NULL), STATUS_SUCCESS);
+    EXPECT(START(2, 2), START(1, 0), COMPLETE(2, 2));
+    Outer.Act = NULL;
+    assert_int_equal(KprcbAddProcessor(NULL), STATUS_SUCCESS);
+    EXPECT(START(2, 3), COMPLETE(2, 3));
+    StopMachine();
+}
+
 /* --- Threads --- */
 
 static ULONG volatile Entered, Leave, Deregistered;
@@ -503,6 +540,7 @@ int main(void)
         cmocka_unit_test(test_a_callback_may_deregister_itself_and_others),
         cmocka_unit_test(test_a_callback_may_register_another),
         cmocka_unit_test(test_a_bug_check_in_a_callback_leaves_nothing_locked),
+        cmocka_unit_test(test_a_bug_check_ends_the_registration),
         cmocka_unit_test(test_deregistering_waits_for_a_callback_that_runs),
         cmocka_unit_test(test_adders_at_once_are_told_of_one_after_the_other),
         cmocka_unit_test(test_misuse_is_a_bug_check),
