@@ -25,7 +25,7 @@ configure_package_config_file(cmake/kprcbConfig.cmake.in ${PROJECT_BINARY_DIR}/k
     INSTALL_DESTINATION ${package_dir} NO_SET_AND_CHECK_MACRO)
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/kprcbConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/kprcbConfig.cmake ${PROJECT_BINARY_DIR}/kprcbConfigVersion.cmake
-    DESTINATION ${package_dir})
+    cmake/FindLiburcu.cmake DESTINATION ${package_dir})
 
 # pkg-config: directories relative to the .pc file where they are relative to the prefix.
 set(pc_libdir "\${prefix}/${CMAKE_INSTALL_LIBDIR}")

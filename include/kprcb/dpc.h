@@ -130,10 +130,10 @@ KPRCB_API NTSTATUS KeQueryDpcWatchdogInformation(PKDPC_WATCHDOG_INFORMATION Watc
 KPRCB_API LOGICAL KeShouldYieldProcessor(VOID);
 
 /*
- * KprcbSetDpcHistory: TRUE: from now on each processor records for each DPC routine how often and how long it ran at DISPATCH_LEVEL, which
+ * KprcbSetDpcHistory: TRUE: from now on each processor records for each DPC routine how often and how long it ran, which
  * costs two time stamps a DPC; FALSE: no longer, but what there is stays. At the start of a machine it is off, unless the
  * environment has KPRCB_DPC_HISTORY=1. IRQL < DISPATCH_LEVEL. STATUS_SUCCESS; STATUS_INSUFFICIENT_RESOURCES: no memory
- * for the tables (80 KiB a processor), nothing has changed; STATUS_INVALID_DEVICE_STATE: at DISPATCH_LEVEL or above.
+ * for the tables (112 KiB a processor), nothing has changed; STATUS_INVALID_DEVICE_STATE: at DISPATCH_LEVEL or above.
  */
 KPRCB_API NTSTATUS KprcbSetDpcHistory(BOOLEAN Enable);
 
@@ -146,8 +146,8 @@ typedef struct _KPRCB_DPC_RUNTIME {
 
 /*
  * KprcbQueryDpcHistory: what the processor has recorded, in no order: up to Capacity entries to Entries, and how many
- * there are to *Count; none if it never was on. A DPC counts as it ends. After 768 routines a processor forgets those that
- * have not run lately or took less than the mean. Any IRQL. STATUS_SUCCESS; STATUS_BUFFER_TOO_SMALL: there are more than
+ * there are to *Count; none if it never was on. A DPC counts as it ends, threaded or not. After 768 routines a processor
+ * forgets those that have not run lately or took less than the mean. Any IRQL. STATUS_SUCCESS; STATUS_BUFFER_TOO_SMALL: there are more than
  * Capacity; STATUS_INVALID_PARAMETER: no such processor, *Count is 0.
  */
 KPRCB_API NTSTATUS KprcbQueryDpcHistory(ULONG ProcessorIndex, KPRCB_DPC_RUNTIME *Entries, ULONG Capacity, ULONG *Count);

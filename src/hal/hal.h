@@ -141,6 +141,51 @@ typedef struct _HAL_MUTEX {
 VOID HalAcquireMutex(PHAL_MUTEX Mutex);
 VOID HalReleaseMutex(PHAL_MUTEX Mutex);
 
+/*
+ * --- hashtable.c: tables that are read without a lock, on liburcu ---
+ *
+ * A node is embedded in what the caller keeps, and has its key and hash from the caller. Reading is done in a read
+ * section: what is found stays in memory until its end. Sections nest, wait for nothing, are allowed in an interrupt, and
+ * must not span a wait, a raise across DISPATCH_LEVEL or a bug check: memory is not given back meanwhile, in no table.
+ * Those who change a table are in a section too; they may run beside each other and beside readers.
+ */
+
+typedef struct _HAL_HASH_NODE {
+    ULONG_PTR Host[2];
+    struct _HAL_HASH_NODE *Next; /* the caller's while the node is in no table and not on its way back */
+} __attribute__((aligned(8))) HAL_HASH_NODE, *PHAL_HASH_NODE;
+
+typedef struct _HAL_HASH_ITERATOR {
+    ULONG_PTR Host[4];
+} HAL_HASH_ITERATOR, *PHAL_HASH_ITERATOR;
+
+typedef struct _HAL_HASH_TABLE HAL_HASH_TABLE, *PHAL_HASH_TABLE;
+typedef BOOLEAN HAL_HASH_MATCH(const HAL_HASH_NODE *Node, const VOID *Key);
+typedef VOID HAL_HASH_FREE(PVOID Context, PHAL_HASH_NODE Node);
+
+/*
+ * Buckets: a power of two; it stays, and more nodes only make the chains longer. Free is called for each node removed,
+ * once every read section has ended that was there at the removal; in a thread of the layer, which no table may be created
+ * or destroyed in. NULL: no memory. Below DISPATCH_LEVEL, as the next two. The child of a fork has no tables.
+ */
+PHAL_HASH_TABLE HalCreateHashTable(ULONG Buckets, HAL_HASH_FREE *Free, PVOID Context);
+/* Nobody uses it any more. Nodes that are in it or on their way back are forgotten: Free is not called. */
+VOID HalDestroyHashTable(PHAL_HASH_TABLE Table);
+/* What the first read section of a thread does otherwise: it takes a mutex. */
+VOID HalRegisterReader(VOID);
+VOID HalBeginRead(VOID);
+VOID HalEndRead(VOID);
+
+/* In a read section; any IRQL. None of them waits. */
+PHAL_HASH_NODE HalFindInTable(PHAL_HASH_TABLE Table, ULONG_PTR Hash, HAL_HASH_MATCH *Match, const VOID *Key);
+/* The key may be there already. */
+VOID HalAddToTable(PHAL_HASH_TABLE Table, ULONG_PTR Hash, PHAL_HASH_NODE Node);
+/* FALSE: somebody else has removed it. */
+BOOLEAN HalRemoveFromTable(PHAL_HASH_TABLE Table, PHAL_HASH_NODE Node);
+/* NULL: there are no more. Nodes that come or go meanwhile may be met or not. */
+PHAL_HASH_NODE HalFirstInTable(PHAL_HASH_TABLE Table, PHAL_HASH_ITERATOR Iterator);
+PHAL_HASH_NODE HalNextInTable(PHAL_HASH_TABLE Table, PHAL_HASH_ITERATOR Iterator);
+
 /* --- barrier.c: a barrier on every running thread of the process --- */
 
 /*

@@ -1,24 +1,37 @@
 /*
  * dpchistory.c - how often and how long each DPC routine has run, for each processor.
  *
- * A table of a fixed size from routine to count, total and longest time, open addressing. The owner of the processor alone
- * changes it, on each DPC; anyone reads it, rarely. So it is no matter for read-copy-update: every word is written by a
- * plain store of one thread, and entries stay where they are until a cleanup.
+ * A hash table of a processor has an entry for each routine. The owner of the processor alone adds, counts and removes, at
+ * DISPATCH_LEVEL; queries walk the table in a read section. The DPC thread takes its processor for a moment to record a
+ * threaded DPC.
  *
- * As a table has got full, the owner queues DpcRuntimeHistoryHashTableCleanupDpc to itself, which moves the entries that
- * matter to the other of two tables: those that have run since the last cleanup and have taken the mean time or more, at
- * most half of what there is room for. What comes meanwhile is not recorded.
+ * When there are KI_HISTORY_FULL entries or more, the owner queues DpcRuntimeHistoryHashTableCleanupDpc to itself, which
+ * removes all but those that matter: those that have run since the last cleanup and have taken the mean time or more, at
+ * most half of KI_HISTORY_FULL.
+ *
+ * Memory: entries come from chunks of pages, so that the owner waits for nothing. An entry that is removed comes back when
+ * no query can see it any more, from the thread that the HAL has for that; it adds a chunk when the last one is half used.
+ * A run for which there is no entry at all is counted in Lost: when the owner has needed a chunk of new entries before that
+ * thread has run once, there is no memory, or all chunks are in use.
  *
  *   word                           written by                                 read by, ordering
  *   KPRCB.DpcRuntimeHistory-       KprcbSetDpcHistory, under KiMachineLock    the owner: release / acquire. Tables stay until
  *   HashTable                                                                 the machine stops
  *   entry: Total, Longest, Count   the owner, in this order, release          readers in the opposite order, acquire: the runs
  *                                                                             that Count tells are in Total, and so is Longest
- *   entry: Routine                 the owner, release                         readers, acquire; NULL ends a search
- *   Sequence                       the owner: odd during a cleanup            readers: before and after, as a sequence lock.
- *                                                                             All that it guards is stored by release and
- *                                                                             loaded by acquire, which orders it against these
- *   Current                        the owner, in a cleanup, release           readers, acquire
+ *   entry: Routine                 the owner, before it adds the entry;       readers, relaxed: the table orders it
+ *                                  NULL by who gives it back
+ *   Returned                       who gives back: pushes by compare-         the owner takes all by exchange, acquire
+ *                                  exchange, release
+ *   Chunks[0]                      who makes the history                      as KPRCB.DpcRuntimeHistoryHashTable
+ *   Chunks[1...]                   who gives back, release; stay              the owner, acquire
+ *   Grow                           the owner: TRUE; who gives back: FALSE     who gives back; a hint
+ *   Chunk, Carved, Lost            the owner, relaxed                         a look from outside
+ *   all others                     the owner alone
+ *
+ * That no query sees an entry reused: the owner removes it from the table before it hands it to the HAL, which waits for
+ * the end of all read sections that there are by then, and queries touch entries in read sections alone. The owner needs no
+ * read section to use what it has looked up: nobody else removes.
  *
  * Times are the host's time stamps, and become nanoseconds in the query by what both clocks have run since the machine
  * got its first table. They are not CPU time: a routine that loses its CPU, or is interrupted, is charged for that.
@@ -27,26 +40,32 @@
  */
 #include "dpcqueue.h"
 
-#define KI_HISTORY_BITS 10
-#define KI_HISTORY_ENTRIES (1u << KI_HISTORY_BITS)
-#define KI_HISTORY_FULL (KI_HISTORY_ENTRIES / 4 * 3)
+#define KI_HISTORY_FULL 768
+#define KI_HISTORY_BUCKETS 1024
+#define KI_HISTORY_CHUNK 1536 /* entries */
+#define KI_HISTORY_CHUNKS 16
 
 typedef struct _KI_HISTORY_ENTRY {
+    HAL_HASH_NODE Node;
     PKDEFERRED_ROUTINE volatile Routine;
     ULONGLONG volatile Count;
     ULONGLONG volatile Total; /* time stamps */
     ULONGLONG volatile Longest;
-    ULONG Turn; /* the one in which it ran last; the owner alone */
+    ULONG Turn; /* the one in which it ran last */
 } KI_HISTORY_ENTRY, *PKI_HISTORY_ENTRY;
 
 typedef struct _KPRCB_DPC_HISTORY {
-    ULONG volatile Sequence;
-    ULONG volatile Current; /* the table in use */
-    ULONG Used;             /* entries of it; like the next two the owner's alone */
-    ULONG Turn;             /* cleanups so far */
-    ULONG Lost;             /* runs that found no room */
+    PHAL_HASH_TABLE Table;
+    ULONG Used;            /* entries in it */
+    ULONG Turn;            /* cleanups so far */
+    PHAL_HASH_NODE Free;   /* entries that have come back */
+    ULONG volatile Chunk;  /* the one that new entries come from, */
+    ULONG volatile Carved; /* and how many have */
+    ULONG volatile Lost;   /* runs */
     KDPC Cleanup;
-    KI_HISTORY_ENTRY Tables[2][KI_HISTORY_ENTRIES];
+    DECLSPEC_ALIGN(KPRCB_CACHE_LINE) PHAL_HASH_NODE volatile Returned;
+    PKI_HISTORY_ENTRY volatile Chunks[KI_HISTORY_CHUNKS];
+    BOOLEAN volatile Grow;
 } KPRCB_DPC_HISTORY, *PKPRCB_DPC_HISTORY;
 
 /*
@@ -59,30 +78,120 @@ static struct {
 } KiHistoryStart;
 static BOOLEAN KiHistoryIsOn;
 
-/* The entry of Routine, or the free one where it belongs. There is always a free one. */
-static PKI_HISTORY_ENTRY KiFindHistory(PKI_HISTORY_ENTRY Table, PKDEFERRED_ROUTINE Routine)
-{
-    ULONG Index = (ULONG)(((ULONGLONG)(ULONG_PTR)Routine * 0x9E3779B97F4A7C15ull) >> (64 - KI_HISTORY_BITS));
+/* --- Entries: where they come from, and how they come back --- */
 
-    while (Table[Index].Routine != NULL && Table[Index].Routine != Routine) {
-        Index = (Index + 1) % KI_HISTORY_ENTRIES;
-    }
-    return &Table[Index];
+static PKI_HISTORY_ENTRY KiAllocateChunk(VOID)
+{
+    return HalAllocatePages(KI_HISTORY_CHUNK * sizeof(KI_HISTORY_ENTRY));
 }
 
-static PKI_HISTORY_ENTRY KiAddHistory(PKPRCB Prcb, PKPRCB_DPC_HISTORY History, PKDEFERRED_ROUTINE Routine)
+static VOID KiGrowHistory(PKPRCB_DPC_HISTORY History)
 {
-    PKI_HISTORY_ENTRY Entry = KiFindHistory(History->Tables[History->Current], Routine);
+    for (ULONG Index = 1; Index < KI_HISTORY_CHUNKS; Index += 1) {
+        if (History->Chunks[Index] == NULL) {
+            __atomic_store_n(&History->Chunks[Index], KiAllocateChunk(), __ATOMIC_RELEASE);
+            return;
+        }
+    }
+}
 
-    if (Entry->Routine == NULL) {
-        if (History->Used >= KI_HISTORY_FULL) {
-            History->Lost += 1;
-            (VOID) KeInsertQueueDpc(&History->Cleanup, NULL, NULL);
+/* No reader has the entry any more. The HAL's thread. */
+static VOID KiReturnEntry(PVOID Context, PHAL_HASH_NODE Node)
+{
+    PKPRCB_DPC_HISTORY History = Context;
+    PHAL_HASH_NODE First = __atomic_load_n(&History->Returned, __ATOMIC_RELAXED);
+
+    __atomic_store_n(&CONTAINING_RECORD(Node, KI_HISTORY_ENTRY, Node)->Routine, NULL, __ATOMIC_RELAXED);
+    do {
+        Node->Next = First;
+    } while (!__atomic_compare_exchange_n(&History->Returned, &First, Node, TRUE, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+    if (__atomic_load_n(&History->Grow, __ATOMIC_RELAXED)) {
+        __atomic_store_n(&History->Grow, FALSE, __ATOMIC_RELAXED);
+        KiGrowHistory(History);
+    }
+}
+
+/* One that was never used. NULL: there is none. */
+static PKI_HISTORY_ENTRY KiCarveEntry(PKPRCB_DPC_HISTORY History)
+{
+    ULONG Next = History->Chunk + 1;
+    PKI_HISTORY_ENTRY More =
+        Next < KI_HISTORY_CHUNKS ? __atomic_load_n(&History->Chunks[Next], __ATOMIC_ACQUIRE) : NULL;
+
+    if (More == NULL && History->Carved >= KI_HISTORY_CHUNK / 2) {
+        __atomic_store_n(&History->Grow, TRUE, __ATOMIC_RELAXED);
+    }
+    if (History->Carved == KI_HISTORY_CHUNK) {
+        if (More == NULL) {
             return NULL;
         }
-        History->Used += 1;
-        __atomic_store_n(&Entry->Routine, Routine, __ATOMIC_RELEASE);
+        __atomic_store_n(&History->Carved, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&History->Chunk, Next, __ATOMIC_RELAXED);
     }
+    __atomic_store_n(&History->Carved, History->Carved + 1, __ATOMIC_RELAXED);
+    return &History->Chunks[History->Chunk][History->Carved - 1];
+}
+
+static PKI_HISTORY_ENTRY KiTakeEntry(PKPRCB_DPC_HISTORY History)
+{
+    PHAL_HASH_NODE Node = History->Free;
+
+    if (Node == NULL && __atomic_load_n(&History->Returned, __ATOMIC_RELAXED) != NULL) {
+        Node = __atomic_exchange_n(&History->Returned, NULL, __ATOMIC_ACQUIRE);
+    }
+    if (Node == NULL) {
+        return KiCarveEntry(History);
+    }
+    History->Free = Node->Next;
+    return CONTAINING_RECORD(Node, KI_HISTORY_ENTRY, Node);
+}
+
+/* --- Recording --- */
+
+/* The upper half of a product depends on all bits of the address. */
+static ULONG_PTR KiHashRoutine(PKDEFERRED_ROUTINE Routine)
+{
+    return (ULONG_PTR)((ULONGLONG)(ULONG_PTR)Routine * 0x9E3779B97F4A7C15ull >> 32);
+}
+
+static BOOLEAN KiMatchRoutine(const HAL_HASH_NODE *Node, const VOID *Key)
+{
+    const KI_HISTORY_ENTRY *Entry = CONTAINING_RECORD(Node, const KI_HISTORY_ENTRY, Node);
+
+    return __atomic_load_n(&Entry->Routine, __ATOMIC_RELAXED) == *(const PKDEFERRED_ROUTINE *)Key;
+}
+
+/* In a read section. */
+static PKI_HISTORY_ENTRY KiAddHistory(PKPRCB_DPC_HISTORY History, PKDEFERRED_ROUTINE Routine)
+{
+    PKI_HISTORY_ENTRY Entry = KiTakeEntry(History);
+
+    if (History->Used >= KI_HISTORY_FULL) {
+        (VOID) KeInsertQueueDpc(&History->Cleanup, NULL, NULL);
+    }
+    if (Entry == NULL) {
+        __atomic_store_n(&History->Lost, History->Lost + 1, __ATOMIC_RELAXED);
+        return NULL;
+    }
+    History->Used += 1;
+    __atomic_store_n(&Entry->Total, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&Entry->Longest, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&Entry->Count, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&Entry->Routine, Routine, __ATOMIC_RELAXED);
+    HalAddToTable(History->Table, KiHashRoutine(Routine), &Entry->Node);
+    return Entry;
+}
+
+/* NULL: there is no memory for it. */
+static PKI_HISTORY_ENTRY KiFindHistory(PKPRCB Prcb, PKPRCB_DPC_HISTORY History, PKDEFERRED_ROUTINE Routine)
+{
+    PHAL_HASH_NODE Node;
+    PKI_HISTORY_ENTRY Entry;
+
+    HalBeginRead();
+    Node = HalFindInTable(History->Table, KiHashRoutine(Routine), KiMatchRoutine, &Routine);
+    Entry = Node != NULL ? CONTAINING_RECORD(Node, KI_HISTORY_ENTRY, Node) : KiAddHistory(History, Routine);
+    HalEndRead();
     Prcb->CurrentDpcRuntimeHistoryCached = (ULONG_PTR)Entry;
     return Entry;
 }
@@ -93,7 +202,7 @@ VOID KiRecordDpc(PKPRCB Prcb, PKDEFERRED_ROUTINE Routine, ULONGLONG Elapsed)
     PKI_HISTORY_ENTRY Entry = (PKI_HISTORY_ENTRY)(ULONG_PTR)Prcb->CurrentDpcRuntimeHistoryCached;
 
     if (Entry == NULL || Entry->Routine != Routine) {
-        Entry = KiAddHistory(Prcb, History, Routine);
+        Entry = KiFindHistory(Prcb, History, Routine);
         if (Entry == NULL) {
             return;
         }
@@ -121,60 +230,67 @@ VOID KiCallTimed(PKPRCB Prcb, const KI_DPC_CALL *Call)
     }
 }
 
+VOID KiCallThreadedTimed(KPRCB_THREAD_BLOCK *Block, PKPRCB Prcb, const KI_DPC_CALL *Call)
+{
+    ULONGLONG Start = HalTimeStamp();
+    ULONGLONG End;
+    KIRQL OldIrql;
+
+    Call->Routine(Call->Dpc, Call->Context, Call->Argument1, Call->Argument2);
+    End = HalTimeStamp();
+    if (Block->Irql != PASSIVE_LEVEL) {
+        return; /* a bug check, by the caller */
+    }
+    if (Block->Thread->SystemAffinityActive) {
+        KeRevertToUserAffinityThread();
+    }
+    OldIrql = KeRaiseIrqlToDpcLevel();
+    if (&Block->Pcr->PrcbData == Prcb) {
+        KiRecordDpc(Prcb, Call->Routine, End > Start ? End - Start : 0);
+    }
+    KeLowerIrql(OldIrql);
+}
+
 /* --- The cleanup --- */
 
-static ULONGLONG KiMeanTotal(PKI_HISTORY_ENTRY Table, ULONG Used)
+static PKI_HISTORY_ENTRY KiEntryOf(PHAL_HASH_NODE Node)
 {
+    return Node != NULL ? CONTAINING_RECORD(Node, KI_HISTORY_ENTRY, Node) : NULL;
+}
+
+static ULONGLONG KiMeanTotal(PKPRCB_DPC_HISTORY History)
+{
+    HAL_HASH_ITERATOR Iterator;
     ULONGLONG Mean = 0;
 
-    for (ULONG Index = 0; Index < KI_HISTORY_ENTRIES; Index += 1) {
-        Mean += Table[Index].Total / Used;
+    for (PHAL_HASH_NODE Node = HalFirstInTable(History->Table, &Iterator); Node != NULL;
+         Node = HalNextInTable(History->Table, &Iterator)) {
+        Mean += KiEntryOf(Node)->Total / History->Used;
     }
     return Mean;
 }
 
-static VOID KiEmptyTable(PKI_HISTORY_ENTRY Table)
-{
-    for (ULONG Index = 0; Index < KI_HISTORY_ENTRIES; Index += 1) {
-        __atomic_store_n(&Table[Index].Routine, NULL, __ATOMIC_RELEASE);
-        __atomic_store_n(&Table[Index].Total, 0, __ATOMIC_RELEASE);
-        __atomic_store_n(&Table[Index].Longest, 0, __ATOMIC_RELEASE);
-        __atomic_store_n(&Table[Index].Count, 0, __ATOMIC_RELEASE);
-    }
-}
-
-static VOID KiMoveHistory(PKI_HISTORY_ENTRY To, const KI_HISTORY_ENTRY *From)
-{
-    To->Turn = From->Turn;
-    __atomic_store_n(&To->Total, From->Total, __ATOMIC_RELEASE);
-    __atomic_store_n(&To->Longest, From->Longest, __ATOMIC_RELEASE);
-    __atomic_store_n(&To->Count, From->Count, __ATOMIC_RELEASE);
-    __atomic_store_n(&To->Routine, From->Routine, __ATOMIC_RELEASE);
-}
-
 static VOID KiCleanHistory(PKPRCB Prcb, PKPRCB_DPC_HISTORY History)
 {
-    PKI_HISTORY_ENTRY Old = History->Tables[History->Current];
-    PKI_HISTORY_ENTRY New = History->Tables[1 - History->Current];
-    ULONGLONG Mean = KiMeanTotal(Old, History->Used);
+    HAL_HASH_ITERATOR Iterator;
+    PKI_HISTORY_ENTRY Entry;
+    ULONGLONG Mean;
     ULONG Kept = 0;
 
-    /* A reader in an interrupt would wait for its own thread. */
-    KiMaskInterrupts(&KprcbThread);
-    __atomic_store_n(&History->Sequence, History->Sequence + 1, __ATOMIC_RELAXED);
-    KiEmptyTable(New);
-    for (ULONG Index = 0; Index < KI_HISTORY_ENTRIES && Kept < KI_HISTORY_FULL / 2; Index += 1) {
-        if (Old[Index].Routine != NULL && Old[Index].Turn == History->Turn && Old[Index].Total >= Mean) {
-            KiMoveHistory(KiFindHistory(New, Old[Index].Routine), &Old[Index]);
+    HalBeginRead();
+    Mean = KiMeanTotal(History);
+    for (Entry = KiEntryOf(HalFirstInTable(History->Table, &Iterator)); Entry != NULL;
+         Entry = KiEntryOf(HalNextInTable(History->Table, &Iterator))) {
+        if (Kept < KI_HISTORY_FULL / 2 && Entry->Turn == History->Turn && Entry->Total >= Mean) {
             Kept += 1;
+        } else {
+            (VOID) HalRemoveFromTable(History->Table, &Entry->Node);
         }
     }
+    HalEndRead();
     History->Used = Kept;
     History->Turn += 1;
     Prcb->CurrentDpcRuntimeHistoryCached = 0;
-    __atomic_store_n(&History->Current, 1 - History->Current, __ATOMIC_RELEASE);
-    __atomic_store_n(&History->Sequence, History->Sequence + 1, __ATOMIC_RELEASE);
-    KiUnmaskInterrupts(&KprcbThread);
 }
 
 static VOID KiCleanupRoutine(PKDPC Dpc, PVOID Context, PVOID Argument1, PVOID Argument2)
@@ -190,13 +306,42 @@ static VOID KiCleanupRoutine(PKDPC Dpc, PVOID Context, PVOID Argument1, PVOID Ar
 
 /* --- On and off --- */
 
+static VOID KiFreeHistory(PKPRCB_DPC_HISTORY History)
+{
+    if (History->Table != NULL) {
+        HalDestroyHashTable(History->Table);
+    }
+    for (ULONG Index = 0; Index < KI_HISTORY_CHUNKS; Index += 1) {
+        HalFreePages(History->Chunks[Index], KI_HISTORY_CHUNK * sizeof(KI_HISTORY_ENTRY));
+    }
+    HalFreePages(History, sizeof(*History));
+}
+
+static PKPRCB_DPC_HISTORY KiCreateHistory(VOID)
+{
+    PKPRCB_DPC_HISTORY History = HalAllocatePages(sizeof(*History));
+
+    if (History == NULL) {
+        return NULL;
+    }
+    History->Chunks[0] = KiAllocateChunk();
+    if (History->Chunks[0] != NULL) {
+        History->Table = HalCreateHashTable(KI_HISTORY_BUCKETS, KiReturnEntry, History);
+    }
+    if (History->Table == NULL) {
+        KiFreeHistory(History);
+        return NULL;
+    }
+    return History;
+}
+
 /* KiMachineLock held. */
 static BOOLEAN KiEquipProcessor(PKPRCB Prcb)
 {
     PKPRCB_DPC_HISTORY History = KiHistories[Prcb->Number];
 
     if (History == NULL) {
-        History = HalAllocatePages(sizeof(*History));
+        History = KiCreateHistory();
         if (History == NULL) {
             return FALSE;
         }
@@ -249,7 +394,7 @@ VOID KiFreeDpcHistory(VOID)
 {
     for (ULONG Index = 0; Index < KPRCB_MAXIMUM_PROCESSORS; Index += 1) {
         if (KiHistories[Index] != NULL) {
-            HalFreePages(KiHistories[Index], sizeof(KPRCB_DPC_HISTORY));
+            KiFreeHistory(KiHistories[Index]);
         }
     }
     KiAbandonDpcHistory();
@@ -290,21 +435,22 @@ static double KiStampTime(VOID)
 }
 
 /* Copies what there is room for, and returns how many there are. */
-static ULONG KiCopyHistory(const KI_HISTORY_ENTRY *Table, KPRCB_DPC_RUNTIME *Entries, ULONG Capacity, double Scale)
+static ULONG KiCopyHistory(PHAL_HASH_TABLE Table, KPRCB_DPC_RUNTIME *Entries, ULONG Capacity, double Scale)
 {
+    HAL_HASH_ITERATOR Iterator;
     ULONG Found = 0;
 
-    for (ULONG Index = 0; Index < KI_HISTORY_ENTRIES; Index += 1) {
-        const KI_HISTORY_ENTRY *Entry = &Table[Index];
-        PKDEFERRED_ROUTINE Routine = __atomic_load_n(&Entry->Routine, __ATOMIC_ACQUIRE);
+    for (PHAL_HASH_NODE Node = HalFirstInTable(Table, &Iterator); Node != NULL;
+         Node = HalNextInTable(Table, &Iterator)) {
+        const KI_HISTORY_ENTRY *Entry = CONTAINING_RECORD(Node, const KI_HISTORY_ENTRY, Node);
         ULONGLONG Count = __atomic_load_n(&Entry->Count, __ATOMIC_ACQUIRE);
 
         /* One that has just been added has not been counted yet. */
-        if (Routine == NULL || Count == 0) {
+        if (Count == 0) {
             continue;
         }
         if (Found < Capacity) {
-            Entries[Found].Routine = Routine;
+            Entries[Found].Routine = __atomic_load_n(&Entry->Routine, __ATOMIC_RELAXED);
             Entries[Found].Count = Count;
             Entries[Found].LongestTime =
                 (ULONGLONG)((double)__atomic_load_n(&Entry->Longest, __ATOMIC_ACQUIRE) * Scale);
@@ -318,7 +464,6 @@ static ULONG KiCopyHistory(const KI_HISTORY_ENTRY *Table, KPRCB_DPC_RUNTIME *Ent
 NTSTATUS KprcbQueryDpcHistory(ULONG ProcessorIndex, KPRCB_DPC_RUNTIME *Entries, ULONG Capacity, ULONG *Count)
 {
     PKPRCB_DPC_HISTORY History;
-    ULONG Sequence;
     double Scale;
 
     (VOID) KiEnter();
@@ -331,17 +476,8 @@ NTSTATUS KprcbQueryDpcHistory(ULONG ProcessorIndex, KPRCB_DPC_RUNTIME *Entries, 
         return STATUS_SUCCESS;
     }
     Scale = KiStampTime();
-    for (ULONG Steps = 1;; Steps += 1) {
-        Sequence = __atomic_load_n(&History->Sequence, __ATOMIC_ACQUIRE);
-        if (Sequence % 2 == 0) {
-            ULONG Current = __atomic_load_n(&History->Current, __ATOMIC_ACQUIRE);
-
-            *Count = KiCopyHistory(History->Tables[Current], Entries, Capacity, Scale);
-            if (__atomic_load_n(&History->Sequence, __ATOMIC_RELAXED) == Sequence) {
-                break;
-            }
-        }
-        KiPauseOrYield(Steps);
-    }
+    HalBeginRead();
+    *Count = KiCopyHistory(History->Table, Entries, Capacity, Scale);
+    HalEndRead();
     return *Count <= Capacity ? STATUS_SUCCESS : STATUS_BUFFER_TOO_SMALL;
 }

@@ -15,6 +15,8 @@ typedef struct _KI_DPC_CALL {
 
 /* dpchistory.c: runs a DPC while DpcRuntimeHistoryHashTable is not NULL, and records how long that took. */
 VOID KiCallTimed(PKPRCB Prcb, const KI_DPC_CALL *Call);
+/* The same for a threaded one, in the DPC thread of Prcb. */
+VOID KiCallThreadedTimed(KPRCB_THREAD_BLOCK *Block, PKPRCB Prcb, const KI_DPC_CALL *Call);
 
 /* Begins to fetch a DPC, which may straddle two cache lines, for writing. */
 static inline VOID KiFetchDpc(PKDPC Dpc)

@@ -119,11 +119,17 @@ static BOOLEAN KiTakeThreadedDpc(KPRCB_THREAD_BLOCK *Block, PKPRCB Prcb, PKI_DPC
     return Found;
 }
 
-static VOID KiRunThreadedDpc(KPRCB_THREAD_BLOCK *Block, PKDPC_DATA Data, PKI_DPC_CALL Call)
+static VOID KiRunThreadedDpc(KPRCB_THREAD_BLOCK *Block, PKPRCB Prcb, PKI_DPC_CALL Call)
 {
+    PKDPC_DATA Data = &Prcb->DpcData[DPC_THREADED];
+
     Data->ActiveDpc = Call->Dpc;
     __atomic_store_n(&Data->DpcCount, Data->DpcCount + 1, __ATOMIC_RELEASE); /* KprcbStop looks */
-    Call->Routine(Call->Dpc, Call->Context, Call->Argument1, Call->Argument2);
+    if (__atomic_load_n(&Prcb->DpcRuntimeHistoryHashTable, __ATOMIC_ACQUIRE) != NULL) {
+        KiCallThreadedTimed(Block, Prcb, Call);
+    } else {
+        Call->Routine(Call->Dpc, Call->Context, Call->Argument1, Call->Argument2);
+    }
     if (Block->Irql != PASSIVE_LEVEL) {
         if (Block->Checked) {
             KeBugCheckEx(IRQL_UNEXPECTED_VALUE, (ULONG_PTR)Block->Irql << 16 | PASSIVE_LEVEL << 8,
@@ -177,7 +183,7 @@ static VOID KiDpcThreadLoop(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
             KeRevertToUserAffinityThread();
         }
         if (KiTakeThreadedDpc(Block, &Pcr->PrcbData, &Call)) {
-            KiRunThreadedDpc(Block, &Pcr->PrcbData.DpcData[DPC_THREADED], &Call);
+            KiRunThreadedDpc(Block, &Pcr->PrcbData, &Call);
         } else if ((__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & KPCR_REQUEST_STOP) != 0) {
             return;
         } else {

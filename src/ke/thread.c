@@ -106,6 +106,7 @@ VOID KiAdoptThread(PKTHREAD Thread, PKPCR Home)
     Thread->Block = Block;
     HalReleaseMutex(&KiThreadLock);
     Block->Thread = Thread;
+    HalRegisterReader();
     if (Thread->Kind != KiMachineThread) {
         HalEnableInterrupt();
     }

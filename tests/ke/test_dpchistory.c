@@ -4,11 +4,14 @@
 #include "ke/dpctest.h"
 
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "ki.h"
 
 #define CAPACITY 1024
 #define FULL 768
+#define CHUNK 1536
 
 static KPRCB_DPC_RUNTIME Entries[CAPACITY];
 
@@ -17,6 +20,16 @@ static ULONG Query(ULONG Processor)
     ULONG Count = 12345;
 
     assert_int_equal(KprcbQueryDpcHistory(Processor, Entries, CAPACITY, &Count), STATUS_SUCCESS);
+    return Count;
+}
+
+static KPRCB_DPC_RUNTIME Many[CHUNK + 2];
+
+static ULONG QueryMany(ULONG Processor)
+{
+    ULONG Count = 12345;
+
+    assert_int_equal(KprcbQueryDpcHistory(Processor, Many, ARRAYSIZE(Many), &Count), STATUS_SUCCESS);
     return Count;
 }
 
@@ -247,14 +260,14 @@ static void a_full_table_keeps_what_matters(void **State)
     Record(0, FULL - 100, 10);
     Record(FULL - 100, 100, 1000000);
     assert_int_equal(Query(0), FULL);
-    Record(FULL, 1, 5000000); /* no room */
-    Record(FULL - 1, 1, 5);   /* has one */
-    assert_int_equal(Query(0), FULL);
+    Record(FULL, 1, 5000000); /* one too many, but nothing is lost */
+    Record(FULL - 1, 1, 5);
+    assert_int_equal(Query(0), FULL + 1);
     KeLowerIrql(OldIrql);
     /* The cleanup has run, and was itself recorded. */
-    assert_int_equal(Query(0), 101);
+    assert_int_equal(Query(0), 102);
     assert_int_equal(RunsOf(0, Imagined(0)), 0);
-    assert_int_equal(RunsOf(0, Imagined(FULL)), 0);
+    assert_int_equal(RunsOf(0, Imagined(FULL)), 1);
     for (ULONG Number = FULL - 100; Number < FULL; Number += 1) {
         assert_int_equal(RunsOf(0, Imagined(Number)), Number == FULL - 1 ? 2 : 1);
     }
@@ -262,13 +275,14 @@ static void a_full_table_keeps_what_matters(void **State)
     /* Those that have not run since then go, however long they took; there is room for the rest again. */
     OldIrql = KeRaiseIrqlToDpcLevel();
     Record(FULL - 100, 50, 1000);
-    Record(10000, FULL - 101, 1);
+    Record(10000, FULL - 102, 1);
     assert_int_equal(Query(0), FULL);
     Record(20000, 1, 1);
     KeLowerIrql(OldIrql);
     assert_int_equal(RunsOf(0, Imagined(FULL - 100)), 2);
     assert_int_equal(RunsOf(0, Imagined(FULL - 51)), 2);
     assert_int_equal(RunsOf(0, Imagined(FULL - 50)), 0);
+    assert_int_equal(RunsOf(0, Imagined(20000)), 0);
     OldIrql = KeRaiseIrqlToDpcLevel();
     Record(20000, 1, 1);
     KeLowerIrql(OldIrql);
@@ -276,8 +290,8 @@ static void a_full_table_keeps_what_matters(void **State)
     StopMachine();
 }
 
-/* All the same: half of the room is kept. */
-static void a_full_table_always_gets_room(void **State)
+/* All the same: half of what makes it full is kept. */
+static void a_cleanup_keeps_half_at_most(void **State)
 {
     ULONGLONG Runs;
     KIRQL OldIrql;
@@ -301,6 +315,100 @@ static void a_full_table_always_gets_room(void **State)
     StopMachine();
 }
 
+/* Far more at once than make it full: the cleanup comes when the level falls. */
+static void nothing_is_lost_for_lack_of_room(void **State)
+{
+    KIRQL OldIrql;
+
+    (void)State;
+    StartAttached(1, MachineFlags);
+    assert_int_equal(KprcbSetDpcHistory(TRUE), STATUS_SUCCESS);
+    assert_int_equal(KprcbSetDpcHistory(FALSE), STATUS_SUCCESS);
+    OldIrql = KeRaiseIrqlToDpcLevel();
+    Record(0, CHUNK, 7);
+    Record(0, CHUNK, 7);
+    assert_int_equal(QueryMany(0), CHUNK);
+    for (ULONG Number = 0; Number < CHUNK; Number += 1) {
+        assert_int_equal(Many[Number].Count, 2);
+    }
+    Record(CHUNK, 1, 7); /* the memory is used up: lost */
+    assert_int_equal(QueryMany(0), CHUNK);
+    KeLowerIrql(OldIrql);
+    assert_int_equal(Query(0), FULL / 2);
+    StopMachine();
+}
+
+/* Ever new routines, many times as many as there is memory for: each finds an entry, once the reclaiming thread has run. */
+static void entries_come_back(void **State)
+{
+    (void)State;
+    StartAttached(1, MachineFlags);
+    assert_int_equal(KprcbSetDpcHistory(TRUE), STATUS_SUCCESS);
+    assert_int_equal(KprcbSetDpcHistory(FALSE), STATUS_SUCCESS);
+    for (ULONG Number = 0; Number < 20 * 16 * CHUNK; Number += 1) {
+        KIRQL OldIrql = KeRaiseIrqlToDpcLevel();
+
+        Record(Number, 1, 1);
+        KeLowerIrql(OldIrql);
+        while (Number % 100 == 0 && RunsOf(0, Imagined(Number)) == 0) {
+            HalYield();
+            OldIrql = KeRaiseIrqlToDpcLevel();
+            Record(Number, 1, 1);
+            KeLowerIrql(OldIrql);
+        }
+    }
+    StopMachine();
+}
+
+static void threaded_dpcs_are_recorded(void **State)
+{
+    KDPC Dpc;
+
+    (void)State;
+    StartAttached(2, MachineFlags);
+    assert_int_equal(KprcbSetDpcHistory(TRUE), STATUS_SUCCESS);
+    KeInitializeThreadedDpc(&Dpc, Long, NULL);
+    KeSetTargetProcessorDpc(&Dpc, 1);
+    for (ULONG Time = 0; Time < 3; Time += 1) {
+        assert_true(KeInsertQueueDpc(&Dpc, (PVOID)(ULONG_PTR)1000000, NULL));
+        KeFlushQueuedDpcs();
+    }
+    assert_int_equal(RunsOf(1, Long), 3);
+    assert_int_equal(RunsOf(0, Long), 0);
+    assert_true(Find(1, Long)->TotalTime >= 2970000);
+    StopMachine();
+}
+
+static void the_child_of_a_fork_begins_anew(void **State)
+{
+    int Status = 0;
+    pid_t Child;
+
+    (void)State;
+#ifdef __SANITIZE_THREAD__
+    skip(); /* it refuses threads in the child of a program that has some */
+#endif
+    StartAttached(2, MachineFlags);
+    assert_int_equal(KprcbSetDpcHistory(TRUE), STATUS_SUCCESS);
+    Run(Short, 0, 2, 0);
+    Child = fork();
+    if (Child == 0) {
+        BOOLEAN Good = Query(0) == 0 && KprcbSetDpcHistory(TRUE) == STATUS_SUCCESS;
+        KIRQL OldIrql = KeRaiseIrqlToDpcLevel();
+
+        Record(0, FULL + 1, 1);
+        KeLowerIrql(OldIrql);
+        Good = Good && Query(KeGetCurrentProcessorIndex()) != FULL + 1 && KprcbStop() == STATUS_SUCCESS;
+        _exit(Good ? 0 : 1);
+    }
+    assert_true(Child > 0);
+    assert_int_equal(waitpid(Child, &Status, 0), Child);
+    assert_int_equal(Status, 0);
+    Run(Short, 0, 1, 0);
+    assert_int_equal(RunsOf(0, Short), 3);
+    StopMachine();
+}
+
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
@@ -311,7 +419,11 @@ int main(void)
         cmocka_unit_test(a_dpc_that_does_not_end_is_not_recorded),
         cmocka_unit_test(bad_calls_are_refused),
         cmocka_unit_test(a_full_table_keeps_what_matters),
-        cmocka_unit_test(a_full_table_always_gets_room),
+        cmocka_unit_test(a_cleanup_keeps_half_at_most),
+        cmocka_unit_test(nothing_is_lost_for_lack_of_room),
+        cmocka_unit_test(entries_come_back),
+        cmocka_unit_test(threaded_dpcs_are_recorded),
+        cmocka_unit_test(the_child_of_a_fork_begins_anew),
     };
 
     return RunInBothModes(Tests, ARRAYSIZE(Tests));

@@ -1,12 +1,15 @@
 /*
  * stress_dpchistory.c - src/ke/dpchistory.c: the history is read while its owners change it.
  *
- * A resident of each processor runs a DPC that counts itself, and records times of routines of which there are more than a
- * table holds, so that it is cleaned up again and again. Readers ask for every processor's history meanwhile. What they
- * get: no routine twice, one that has run, no run longer than all of them. In the end, every run of a routine that no
- * cleanup drops is recorded.
+ * A resident of each processor runs a DPC that counts itself, and records times of routines of which there are more than
+ * make a table full, so that it is cleaned up again and again and its memory is used again. Readers ask for every
+ * processor's history meanwhile. What they get: no routine twice, one that has run, the time that its runs take, no run
+ * longer than all of them. In the end, every run of a routine that no cleanup drops is recorded. One more thread switches
+ * the history on and off and forks.
  */
 #include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "ke/dpctest.h"
 
@@ -37,18 +40,25 @@ static PKDEFERRED_ROUTINE Imagined(ULONG Number)
     return (PKDEFERRED_ROUTINE)(ULONG_PTR)(0x10000 + Number * 16);
 }
 
+/* Time stamps that each of its runs takes. */
+static ULONGLONG TimeOf(ULONG Number)
+{
+    return (ULONGLONG)Number * 1000000;
+}
+
 /* Records one run of a routine that no cleanup drops, and one of another. */
 static VOID CountingRoutine(PKDPC Dpc, PVOID Context, PVOID Argument1, PVOID Argument2)
 {
     PKPRCB Prcb = KeGetCurrentPrcb();
+    ULONG Other;
 
     UNREFERENCED_PARAMETER(Dpc);
     UNREFERENCED_PARAMETER(Context);
     UNREFERENCED_PARAMETER(Argument2);
-    CHECK(Prcb->CurrentDpcStartTime != 0);
     Ran[Prcb->Number] += 1;
     KiRecordDpc(Prcb, Imagined(0), KEPT_TIME);
-    KiRecordDpc(Prcb, Imagined(1 + (ULONG)(ULONG_PTR)Argument1 % IMAGINED), 1 + (ULONG)(ULONG_PTR)Argument1 % 7);
+    Other = 1 + (ULONG)(ULONG_PTR)Argument1 % IMAGINED;
+    KiRecordDpc(Prcb, Imagined(Other), TimeOf(Other));
 }
 
 static void *Worker(void *Context)
@@ -80,6 +90,14 @@ static int ByRoutine(const void *One, const void *Two)
     return A < B ? -1 : A > B;
 }
 
+/* The same for all: nanoseconds of a run by the stamps of one. */
+static double ScaleOf(const KPRCB_DPC_RUNTIME *Entry)
+{
+    ULONG Number = (ULONG)(((ULONG_PTR)Entry->Routine - (ULONG_PTR)Imagined(0)) / 16);
+
+    return (double)Entry->LongestTime / (double)(Number == 0 ? KEPT_TIME : TimeOf(Number));
+}
+
 static void ReadHistory(SEEN *Seen, ULONG Processor)
 {
     KPRCB_DPC_RUNTIME *Entries = Seen->Entries;
@@ -88,9 +106,13 @@ static void ReadHistory(SEEN *Seen, ULONG Processor)
     CHECK(KprcbQueryDpcHistory(Processor, Entries, CAPACITY, &Count) == STATUS_SUCCESS);
     qsort(Entries, Count, sizeof(Entries[0]), ByRoutine);
     for (ULONG Index = 0; Index < Count; Index += 1) {
+        double Off = ScaleOf(&Entries[Index]) - ScaleOf(&Entries[0]);
+
+        CHECK(Entries[Index].Routine > Imagined(IMAGINED) || (Off < 0.001 && Off > -0.001));
         CHECK(Index == 0 || Entries[Index].Routine != Entries[Index - 1].Routine);
         CHECK(Entries[Index].Count != 0);
         CHECK(Entries[Index].LongestTime <= Entries[Index].TotalTime);
+        CHECK(Entries[Index].Routine != NULL);
         if (Entries[Index].Routine == Imagined(0)) {
             CHECK(Entries[Index].Count >= Seen->Kept[Processor]);
             Seen->Kept[Processor] = Entries[Index].Count;
@@ -114,9 +136,43 @@ static void *Reader(void *Context)
     return NULL;
 }
 
+#ifndef __SANITIZE_THREAD__
+/* The child reads nothing of the parent's, and begins anew. */
+static void Fork(void)
+{
+    int Status = 1;
+    pid_t Child = fork();
+
+    if (Child == 0) {
+        KPRCB_DPC_RUNTIME Entry;
+        ULONG Count = 1;
+
+        _exit(KprcbSetDpcHistory(TRUE) == STATUS_SUCCESS &&
+                      KprcbQueryDpcHistory(0, &Entry, 1, &Count) == STATUS_SUCCESS && Count == 0
+                  ? 0
+                  : 1);
+    }
+    CHECK(Child > 0 && waitpid(Child, &Status, 0) == Child && Status == 0);
+}
+#endif
+
+static void *Switcher(void *Context)
+{
+    (void)Context;
+    for (ULONG Round = 0; __atomic_load_n(&Working, __ATOMIC_ACQUIRE) != 0; Round += 1) {
+        CHECK(KprcbSetDpcHistory(Round % 2 != 0) == STATUS_SUCCESS);
+#ifndef __SANITIZE_THREAD__ /* it refuses threads in the child of a program that has some */
+        if (Round % 64 == 0 && Round < 640) {
+            Fork();
+        }
+#endif
+    }
+    return NULL;
+}
+
 static void readers_get_what_the_owners_have_recorded(void **State)
 {
-    pthread_t Threads[PROCESSORS + READERS];
+    pthread_t Threads[PROCESSORS + READERS + 1];
     KPRCB_DPC_RUNTIME *Entries = calloc(CAPACITY, sizeof(*Entries));
 
     (void)State;
@@ -131,7 +187,8 @@ static void readers_get_what_the_owners_have_recorded(void **State)
     for (ULONG Index = 0; Index < PROCESSORS + READERS; Index += 1) {
         Threads[Index] = StartThread(Index < PROCESSORS ? Worker : Reader, (void *)(ULONG_PTR)Index);
     }
-    for (ULONG Index = 0; Index < PROCESSORS + READERS; Index += 1) {
+    Threads[PROCESSORS + READERS] = StartThread(Switcher, NULL);
+    for (ULONG Index = 0; Index < PROCESSORS + READERS + 1; Index += 1) {
         JoinThread(Threads[Index]);
     }
     KeFlushQueuedDpcs();
