@@ -44,6 +44,8 @@ function(check layer file)
             # of this layer, or the door of one below
         elseif(name IN_LIST project)
             set(why "neither of this layer nor the door of one below")
+        elseif(name MATCHES "^urcu" AND NOT layer STREQUAL "hal")
+            set(why "liburcu is behind src/hal")
         elseif(NOT layer IN_LIST host AND NOT name IN_LIST standard)
             set(why "only src/hal asks the host")
         endif()

@@ -4,7 +4,7 @@
  * The list and the inbox are followed while the machine takes DPCs off them. A KDPC that is in a queue points to it
  * (KDPC.DpcData): one that does not has left, and the rest of the chain is not this queue's. Test: tests/kd/test_live.c.
  */
-#include "target.h"
+#include "dpchistory.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -219,6 +219,7 @@ static void KdDpcsText(PKD_TARGET Target, const KD_SAMPLE *Sample, const KD_SAMP
 
             KdPrintQueue(Target, &Query, Previous != NULL);
         }
+        KdPrintHistory(Target, Sample, Index);
     }
 }
 
@@ -288,6 +289,7 @@ static void KdDpcsJson(PKD_TARGET Target, const KD_SAMPLE *Sample, const KD_SAMP
             KdJsonQueue(Target, &Query, Previous != NULL);
         }
         KdJsonClose(']');
+        KdJsonHistory(Target, Sample, Index);
         KdJsonClose('}');
     }
     KdJsonClose(']');
@@ -307,14 +309,17 @@ const KD_COMMAND KdDpcsCommand = {
     .Help = "Prints of processor N, or of every processor: how many DPCs wait and have run (with --watch: a\n"
             "second), the limits by which low DPCs ask for an interrupt, the DPC that runs, and each that\n"
             "waits: its KDPC, routine by name or by module and offset, context, arguments and importance; 256\n"
-            "of a queue at most.\n"
+            "of a queue at most. While KprcbSetDpcHistory or KPRCB_DPC_HISTORY=1 has the times of routines\n"
+            "recorded: the 16 that took the most.\n"
             "--pid=N looks at the machine of a process, without stopping it; else the command starts one of its\n"
             "own.\n"
             "With --json: an object with \"process\" and an array \"processors\"; its objects have index, numbers\n"
             "of the KPRCB by their names, and an array \"queues\" of queue (normal, threaded), DpcQueueDepth,\n"
             "DpcCount, inboxCount, with --watch dpcsPerSecond, ActiveDpc (null, or dpc and routine), queued and\n"
             "complete. \"queued\" lists dpc, in (list, inbox), routine, routineSymbol, context, argument1,\n"
-            "argument2, importance, type and number.\n",
+            "argument2, importance, type and number. \"history\" (null: not recorded) has\n"
+            "routines, lost (runs without memory), and in \"top\" routine, routineSymbol, count, totalTime\n"
+            "and longestTime (ns).\n",
     .Routine = KdRunDpcs,
     .Looks = TRUE,
 };

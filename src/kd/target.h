@@ -17,7 +17,8 @@
  */
 #define KD_STRUCTURES(Row)                                                                                             \
     Row(KPCR, 65536) Row(KPRCB, 65536) Row(KTHREAD, 16384) Row(KPRCB_THREAD_BLOCK, 16384) Row(KSPIN_LOCK_QUEUE, 256)   \
-        Row(KDPC_DATA, 1024) Row(KDPC, 1024) Row(KI_SLOT, 1024)
+        Row(KDPC_DATA, 1024) Row(KDPC, 1024) Row(KI_SLOT, 1024) Row(KPRCB_DPC_HISTORY, 4096)                           \
+            Row(KI_HISTORY_ENTRY, 256)
 
 /* clang-format off */
 #define KD_FIELDS(Needed, Optional) \
@@ -88,13 +89,23 @@
     Needed(KDPC, Importance) \
     Needed(KDPC, Number) \
     Needed(KDPC, DpcData) \
+    Optional(KPRCB, DpcRuntimeHistoryHashTable) \
+    Needed(KPRCB_DPC_HISTORY, Chunk) \
+    Needed(KPRCB_DPC_HISTORY, Carved) \
+    Needed(KPRCB_DPC_HISTORY, Lost) \
+    Needed(KPRCB_DPC_HISTORY, Chunks) \
+    Needed(KI_HISTORY_ENTRY, Routine) \
+    Needed(KI_HISTORY_ENTRY, Count) \
+    Needed(KI_HISTORY_ENTRY, Total) \
+    Needed(KI_HISTORY_ENTRY, Longest) \
     Optional(KI_SLOT, Worker) \
     Optional(KI_SLOT, LastTurn)
 /* clang-format on */
 
 #define KD_VALUES(Row)                                                                                                 \
     Row(KiProcessors) Row(KiMaximumProcessors) Row(KiProcessorCount) Row(KiChecked) Row(KiThreadListHead)              \
-        Row(KiFreeThreadListHead) Row(KiInboxPointer) Row(KiInboxOne) Row(KiInboxFull) Row(KiSlots) Row(KiSlotCount)
+        Row(KiFreeThreadListHead) Row(KiInboxPointer) Row(KiInboxOne) Row(KiInboxFull) Row(KiSlots) Row(KiSlotCount)   \
+            Row(KiHistoryStart) Row(KiHistoryChunk)
 
 #define KD_ENUMERATE_STRUCTURE(Structure, Largest) KdSizeOf##Structure,
 typedef enum _KD_STRUCTURE_INDEX { KD_STRUCTURES(KD_ENUMERATE_STRUCTURE) KdStructureCount } KD_STRUCTURE_INDEX;

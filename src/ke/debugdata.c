@@ -82,6 +82,7 @@ static VOID KiDescribePrcb(PKI_DEBUG_WRITER Writer)
     KI_DESCRIBE_MEMBER(Writer, KPRCB, MaximumDpcQueueDepth);
     KI_DESCRIBE_MEMBER(Writer, KPRCB, DpcRoutineActive);
     KI_DESCRIBE_MEMBER(Writer, KPRCB, DpcData);
+    KI_DESCRIBE_MEMBER(Writer, KPRCB, DpcRuntimeHistoryHashTable);
     KI_DESCRIBE_MEMBER(Writer, KPRCB, DpcThread);
     KI_DESCRIBE_MEMBER(Writer, KPRCB, DpcThreadRequested);
     KI_DESCRIBE_MEMBER(Writer, KPRCB, DpcThreadActive);
@@ -163,6 +164,7 @@ VOID KiPublishDebuggerData(VOID)
     KiDescribeKThread(&Writer);
     KiDescribeThreads(&Writer);
     KiDescribeDpcInbox(&Writer);
+    KiDescribeDpcHistory(&Writer);
     KiDescribeHotLocks(&Writer);
     if (Writer.Count > Writer.Limit) {
         HalFreeNamedPages(Block, KI_DEBUG_BYTES);

@@ -68,8 +68,9 @@ VOID KiWithdrawDebuggerData(VOID);
 /* For the child of a fork, which has no block. */
 VOID KiAbandonDebuggerData(VOID);
 
-/* What the files add that own the words: contention.c, dpcqueue.c, thread.c. */
+/* What the files add that own the words: contention.c, dpchistory.c, dpcqueue.c, thread.c. */
 VOID KiDescribeHotLocks(PKI_DEBUG_WRITER Writer);
+VOID KiDescribeDpcHistory(PKI_DEBUG_WRITER Writer);
 VOID KiDescribeDpcInbox(PKI_DEBUG_WRITER Writer);
 VOID KiDescribeThreads(PKI_DEBUG_WRITER Writer);
 

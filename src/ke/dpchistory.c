@@ -146,6 +146,22 @@ static PKI_HISTORY_ENTRY KiTakeEntry(PKPRCB_DPC_HISTORY History)
     return CONTAINING_RECORD(Node, KI_HISTORY_ENTRY, Node);
 }
 
+VOID KiDescribeDpcHistory(PKI_DEBUG_WRITER Writer)
+{
+    KI_DESCRIBE_SIZE(Writer, KPRCB_DPC_HISTORY);
+    KI_DESCRIBE_MEMBER(Writer, KPRCB_DPC_HISTORY, Chunk);
+    KI_DESCRIBE_MEMBER(Writer, KPRCB_DPC_HISTORY, Carved);
+    KI_DESCRIBE_MEMBER(Writer, KPRCB_DPC_HISTORY, Lost);
+    KI_DESCRIBE_MEMBER(Writer, KPRCB_DPC_HISTORY, Chunks);
+    KI_DESCRIBE_SIZE(Writer, KI_HISTORY_ENTRY);
+    KI_DESCRIBE_MEMBER(Writer, KI_HISTORY_ENTRY, Routine);
+    KI_DESCRIBE_MEMBER(Writer, KI_HISTORY_ENTRY, Count);
+    KI_DESCRIBE_MEMBER(Writer, KI_HISTORY_ENTRY, Total);
+    KI_DESCRIBE_MEMBER(Writer, KI_HISTORY_ENTRY, Longest);
+    KiDescribe(Writer, "KiHistoryChunk", KI_HISTORY_CHUNK, 0);
+    KI_DESCRIBE_ADDRESS(Writer, "KiHistoryStart", &KiHistoryStart);
+}
+
 /* --- Recording --- */
 
 /* The upper half of a product depends on all bits of the address. */

@@ -36,6 +36,31 @@ VOID LiveRoutine(PKDPC Dpc, PVOID Context, PVOID Argument1, PVOID Argument2)
     (void)Dpc, (void)Context, (void)Argument1, (void)Argument2;
 }
 
+VOID LiveLongRoutine(PKDPC Dpc, PVOID Context, PVOID Argument1, PVOID Argument2)
+{
+    ULONGLONG End = HalMonotonicTime() + 2000000;
+
+    (void)Dpc, (void)Context, (void)Argument1, (void)Argument2;
+    while (HalMonotonicTime() < End) {
+    }
+}
+
+/* On processor 3. */
+static BOOLEAN MakeHistory(void)
+{
+    KDPC Dpc;
+
+    if (!NT_SUCCESS(KprcbSetDpcHistory(TRUE))) {
+        return FALSE;
+    }
+    KeInitializeDpc(&Dpc, LiveRoutine, NULL);
+    for (ULONG Time = 0; Time < 3; Time++) {
+        (void)KeInsertQueueDpc(&Dpc, NULL, NULL);
+    }
+    KeInitializeDpc(&Dpc, LiveLongRoutine, NULL);
+    return KeInsertQueueDpc(&Dpc, NULL, NULL);
+}
+
 static LONG ThreadId(void)
 {
     return (LONG)syscall(SYS_gettid);
@@ -135,7 +160,7 @@ static void StandStill(void *Context, int Input)
 
     Shared = Context;
     KprcbSetHangReport(0);
-    if (!NT_SUCCESS(KprcbStart(&Config)) || !NT_SUCCESS(KprcbAttachThread(3))) {
+    if (!NT_SUCCESS(KprcbStart(&Config)) || !NT_SUCCESS(KprcbAttachThread(3)) || !MakeHistory()) {
         _exit(1);
     }
     Shared->MainId = ThreadId();
@@ -251,6 +276,30 @@ static void TestDpcsShowsListAndInbox(void **State)
     AssertNumber(Element(Queued, 1), "number", 1);
     Queue = Element(Member(Element(Processors, 1), "queues"), DPC_NORMAL);
     assert_int_equal(Elements(Member(Queue, "queued")), 0);
+    Free(&Result);
+}
+
+static LONGLONG NumberOf(const char *Object, const char *Name)
+{
+    return strtoll(Member(Object, Name), NULL, 10);
+}
+
+static void TestDpcsShowsTheHistory(void **State)
+{
+    RESULT Result = RunWellOn(&Live, "dpcs --json");
+    const char *History = Member(Element(Member(Result.Output, "processors"), 3), "history");
+    const char *Top = Member(History, "top");
+
+    (void)State;
+    AssertNumber(History, "routines", 2);
+    AssertNumber(History, "lost", 0);
+    assert_int_equal(Elements(Top), 2);
+    AssertText(Element(Top, 0), "routineSymbol", "LiveLongRoutine");
+    AssertNumber(Element(Top, 0), "count", 1);
+    assert_true(NumberOf(Element(Top, 0), "totalTime") >= 1980000);
+    assert_int_equal(NumberOf(Element(Top, 0), "totalTime"), NumberOf(Element(Top, 0), "longestTime"));
+    AssertHex(Element(Top, 1), "routine", (ULONG_PTR)LiveRoutine);
+    AssertNumber(Element(Top, 1), "count", 3);
     Free(&Result);
 }
 
@@ -420,6 +469,7 @@ int main(void)
     const struct CMUnitTest Tests[] = {
         cmocka_unit_test(TestIrqlShowsOwnersAndWaiters),
         cmocka_unit_test(TestDpcsShowsListAndInbox),
+        cmocka_unit_test(TestDpcsShowsTheHistory),
         cmocka_unit_test(TestLocksShowsWhoHoldsAndWhoWaits),
         cmocka_unit_test(TestPrcbShowsTheMembersOfTheOtherProcess),
         cmocka_unit_test(TestTextIsNarrowAndNamesThreads),
