@@ -206,6 +206,7 @@ static VOID KiDpcThread(PVOID Context)
     KprcbThread.Thread->ThreadedFor->PrcbData.DpcData[DPC_THREADED].ActiveDpc = NULL;
     KiDpcThreadLoop(&KprcbThread, KprcbThread.Thread->ThreadedFor);
     KiLeaveFrame(Block, &Frame);
+    KiEndMachineThread();
 }
 
 /* At PASSIVE_LEVEL, by one thread at a time for each processor. */

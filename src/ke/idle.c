@@ -176,4 +176,5 @@ VOID KiIdleThread(PVOID Context)
     (VOID) setjmp(Frame.Jump); /* a bug check on this thread comes back here, the processor let go */
     KiIdleLoop(Block, Pcr, &Watch);
     KiLeaveFrame(Block, &Frame);
+    KiEndMachineThread();
 }

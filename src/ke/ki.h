@@ -208,6 +208,8 @@ static inline KPRCB_THREAD_BLOCK *KiEnter(VOID)
 PKTHREAD KiAllocateThread(KI_THREAD_KIND Kind);
 /* Makes Thread the calling thread's. */
 VOID KiAdoptThread(PKTHREAD Thread, PKPCR Home);
+/* A thread of the machine is about to return; to end in another way is a bug check. */
+VOID KiEndMachineThread(VOID);
 /* Attaches the calling thread by default rules, the machine running and KiMachineLock held. FALSE: no memory. */
 BOOLEAN KiAttachCurrentThread(VOID);
 /* KiMachineLock held; the thread is nobody's resident. */

@@ -3,7 +3,8 @@
  *
  * Every thread that calls the library is attached: by name (KprcbAttachThread), by its first call, or, the machine's
  * own, as it is created. A thread that ends detaches by itself; one that ends at or above DISPATCH_LEVEL is a bug
- * check, and so is one that ends inside a callback that is told of processors.
+ * check, and so is one that ends inside a callback that is told of processors, inside KprcbCatchBugCheck, or inside a
+ * DPC of the machine's own threads. Its frames are gone by then, so that nobody catches it.
  *
  * Memory of threads comes in blocks of pages and is kept on a free list until the machine stops: revokers and the
  * interrupt path read HostId of a thread that may just have ended.
@@ -86,6 +87,8 @@ VOID KiFreeThread(PKTHREAD Thread)
     HalReleaseMutex(&KiThreadLock);
 }
 
+static VOID KiThreadExit(PVOID Context);
+
 VOID KiAdoptThread(PKTHREAD Thread, PKPCR Home)
 {
     KPRCB_THREAD_BLOCK *Block = &KprcbThread;
@@ -109,7 +112,14 @@ VOID KiAdoptThread(PKTHREAD Thread, PKPCR Home)
     HalRegisterReader();
     if (Thread->Kind != KiMachineThread) {
         HalEnableInterrupt();
+    } else {
+        HalSetThreadExit(KiThreadExit, Thread);
     }
+}
+
+VOID KiEndMachineThread(VOID)
+{
+    HalSetThreadExit(KiThreadExit, NULL);
 }
 
 static VOID KiThreadExit(PVOID Context)
@@ -119,7 +129,9 @@ static VOID KiThreadExit(PVOID Context)
     if (Block->Thread == NULL || Block->Thread != Context) {
         return;
     }
-    if (Block->Irql >= DISPATCH_LEVEL || Block->Thread->Adding) {
+    if (Block->Irql >= DISPATCH_LEVEL || Block->Thread->Adding || Block->Thread->Frame != NULL ||
+        Block->Thread->Kind == KiMachineThread) {
+        Block->Thread->Frame = NULL;
         KeBugCheckEx(KERNEL_APC_PENDING_DURING_EXIT, 0, 0, Block->Irql, 0);
     }
     KiEndResidency(Block);

@@ -87,6 +87,68 @@ static void test_end_at_dispatch_level_is_a_bug_check(void **State)
     ChildAborts(EndThreadAtLevel, (void *)HIGH_LEVEL, "KERNEL_APC_PENDING_DURING_EXIT");
 }
 
+static VOID EndInDpc(PKDPC Dpc, PVOID Context, PVOID Argument1, PVOID Argument2)
+{
+    UNREFERENCED_PARAMETER(Dpc);
+    UNREFERENCED_PARAMETER(Context);
+    UNREFERENCED_PARAMETER(Argument1);
+    UNREFERENCED_PARAMETER(Argument2);
+    pthread_exit(NULL);
+}
+
+/* Context not NULL: a threaded one. */
+static void EndMachinesThread(void *Context)
+{
+    KDPC Dpc;
+
+    StartMachine(2, 0);
+    if (Context != NULL) {
+        KeInitializeThreadedDpc(&Dpc, EndInDpc, NULL);
+    } else {
+        KeInitializeDpc(&Dpc, EndInDpc, NULL);
+    }
+    KeSetTargetProcessorDpc(&Dpc, 1);
+    KeSetImportanceDpc(&Dpc, HighImportance);
+    (void)alarm(20); /* it was a hang once */
+    KeInsertQueueDpc(&Dpc, NULL, NULL);
+    KeFlushQueuedDpcs();
+}
+
+static void test_end_of_a_thread_of_the_machine_is_a_bug_check(void **State)
+{
+    (void)State;
+    ChildAborts(EndMachinesThread, NULL, "KERNEL_APC_PENDING_DURING_EXIT");
+    ChildAborts(EndMachinesThread, "threaded", "KERNEL_APC_PENDING_DURING_EXIT");
+}
+
+static VOID EndHere(PVOID Context)
+{
+    KeRaiseIrqlToDpcLevel();
+    if (Context == NULL) {
+        KeLowerIrql(PASSIVE_LEVEL);
+    }
+    pthread_exit(NULL);
+}
+
+static void *EndCaught(void *Context)
+{
+    (void)KprcbCatchBugCheck(EndHere, Context, NULL);
+    return NULL;
+}
+
+static void EndThreadCaught(void *Context)
+{
+    StartMachine(1, 0);
+    JoinThread(StartThread(EndCaught, Context));
+}
+
+static void test_end_inside_a_catcher_is_a_bug_check(void **State)
+{
+    (void)State;
+    ChildAborts(EndThreadCaught, NULL, "KERNEL_APC_PENDING_DURING_EXIT");
+    ChildAborts(EndThreadCaught, "above", "KERNEL_APC_PENDING_DURING_EXIT");
+}
+
 static pthread_key_t EarlyKey, LateKey;
 static ULONG DestructorCalls;
 static BOOLEAN SameThread, AttachedAnew;
@@ -179,6 +241,8 @@ int main(void)
         cmocka_unit_test(test_many_threads_come_and_go),
         cmocka_unit_test(test_end_at_apc_level),
         cmocka_unit_test(test_end_at_dispatch_level_is_a_bug_check),
+        cmocka_unit_test(test_end_of_a_thread_of_the_machine_is_a_bug_check),
+        cmocka_unit_test(test_end_inside_a_catcher_is_a_bug_check),
         cmocka_unit_test(test_calls_in_destructors_of_the_program),
         cmocka_unit_test(test_thread_that_was_detached_outlives_the_machine),
     };
