@@ -239,6 +239,31 @@ static void TestATerminalIsDrawnClippedAndRestored(void **State)
     EndProcess(&Live);
 }
 
+/* With stdin and stdout closed, a file of the command's own gets their numbers. */
+static void TestClosedStreamsAreNoFilesOfTheCommand(void **State)
+{
+    char Pid[16];
+    pid_t Child;
+    int Status;
+
+    (void)State;
+    StartProcess(&Live, RunDpcs);
+    snprintf(Pid, sizeof(Pid), "%d", (int)Live.Pid);
+    Child = fork();
+    assert_true(Child >= 0);
+    if (Child == 0) {
+        close(STDIN_FILENO);
+        close(STDOUT_FILENO);
+        close(STDERR_FILENO);
+        execl(Command, Command, "locks", "--pid", Pid, "--watch=0.1", (char *)NULL);
+        _exit(127);
+    }
+    assert_int_equal(waitpid(Child, &Status, 0), Child);
+    assert_true(WIFEXITED(Status));
+    assert_int_equal(WEXITSTATUS(Status), KD_FAILED);
+    EndProcess(&Live);
+}
+
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
@@ -246,6 +271,7 @@ int main(void)
         cmocka_unit_test(TestItEndsWithTheTarget),
         cmocka_unit_test(TestPlainTextGoesOnBelow),
         cmocka_unit_test(TestATerminalIsDrawnClippedAndRestored),
+        cmocka_unit_test(TestClosedStreamsAreNoFilesOfTheCommand),
     };
 
     if (!HostAllowsLooks()) {
