@@ -124,7 +124,10 @@ static int KdViewTarget(const KD_OPTIONS *Options, ULONG Pid, LONG Processor, KD
     Processors = KdTargetProcessors(&Target);
     View->First = Processor >= 0 ? (ULONG)Processor : 0;
     View->Last = Processor >= 0 ? (ULONG)Processor : KPRCB_MAXIMUM_PROCESSORS;
-    if (View->First >= Processors) {
+    if (Processors == 0) {
+        KdComplain("process %lu: %s", (unsigned long)Pid, KdTargetEnd(&Target));
+        Result = KD_FAILED;
+    } else if (View->First >= Processors) {
         KdComplain("%s: there is no processor %lu; that machine has processors 0 to %lu", View->Name,
                    (unsigned long)View->First, (unsigned long)Processors - 1);
         Result = KD_USAGE;
