@@ -116,8 +116,8 @@ KPRCB_STATIC_ASSERT(sizeof(KDPC_WATCHDOG_INFORMATION) == 20, "KDPC_WATCHDOG_INFO
  * of the clock, or the first call, since the DPC began or the level was raised. A limit exceeded is bug check
  * DPC_WATCHDOG_VIOLATION (0, ticks, limit) or (1, limit), on the owner's next poll of the library, or delivered to a
  * catcher; machines before 6.2 write a line to stderr instead, those before 6.0 have no limits. KPRCB_CONFIG.DpcTimeout
- * and DpcWatchdogPeriod set them. IRQL >= DISPATCH_LEVEL. STATUS_SUCCESS; STATUS_UNSUCCESSFUL below DISPATCH_LEVEL,
- * and then nothing is stored.
+ * and DpcWatchdogPeriod set them. A threaded DPC at PASSIVE_LEVEL has none. IRQL >= DISPATCH_LEVEL. STATUS_SUCCESS;
+ * STATUS_UNSUCCESSFUL below DISPATCH_LEVEL, and then nothing is stored.
  */
 KPRCB_API NTSTATUS KeQueryDpcWatchdogInformation(PKDPC_WATCHDOG_INFORMATION WatchdogInformation);
 
