@@ -15,7 +15,9 @@
  * A target takes the request once for each freeze, and a freeze ends only when all targets run again, so none is left
  * behind. The freeze is served wherever its owner polls at DISPATCH_LEVEL or above, IPI_LEVEL and HIGH_LEVEL included:
  * who waits there may wait for the one that freezes. Not while interrupts are masked, so no frozen processor holds an
- * internal lock. Nothing runs on a frozen one but the host's interrupts, which find nothing to serve at HIGH_LEVEL.
+ * internal lock. From the take of the request on no interrupt is served: what it runs may wait for the one that freezes.
+ * Nothing runs on a frozen one but the host's interrupts, which find nothing to serve at HIGH_LEVEL. A processor that is
+ * being added becomes active after the thaw.
  *
  * Deviation: NT holds processors, and so whatever runs on them. Here threads below DISPATCH_LEVEL run on, until they
  * raise to it.

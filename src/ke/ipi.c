@@ -168,9 +168,23 @@ static VOID KiServeRequests(KPRCB_THREAD_BLOCK *Block, ULONG Bits)
         Block->Fast = NULL;
         __atomic_fetch_or(&Block->Pcr->Request, KPCR_REQUEST_DISPATCH, __ATOMIC_SEQ_CST);
     }
-    if ((Bits & IPI_FREEZE) != 0) {
+}
+
+/*
+ * Takes the requests, and serves a freeze at once: who freezes waits for it, and an interrupt between the two might run
+ * a packet that waits for who freezes.
+ */
+static ULONG KiTakeRequests(KPRCB_THREAD_BLOCK *Block, PKPRCB Prcb)
+{
+    ULONG Bits;
+
+    KiMaskInterrupts(Block);
+    Bits = KiMachine.Ipi->TakeRequests(Prcb, ~0u);
+    if (__builtin_expect((Bits & IPI_FREEZE) != 0, 0)) {
         KiFreezeTargetExecution(Block);
     }
+    KiUnmaskInterrupts(Block);
+    return Bits;
 }
 
 BOOLEAN KiServiceIpi(KPRCB_THREAD_BLOCK *Block)
@@ -185,7 +199,7 @@ BOOLEAN KiServiceIpi(KPRCB_THREAD_BLOCK *Block)
     HalPrefetchForWrite(&Prcb->RequestSummary);
     /* The bit first: who sends later sets it again. */
     __atomic_fetch_and(&Block->Pcr->Request, ~(ULONG)KPCR_REQUEST_IPI, __ATOMIC_SEQ_CST);
-    Bits = Ipi->TakeRequests(Prcb, ~0u);
+    Bits = KiTakeRequests(Block, Prcb);
     Packet = Ipi->TakePacket(Prcb, TRUE, &Taken);
     if (Bits == 0 && !Packet) {
         return FALSE;

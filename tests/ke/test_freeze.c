@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "ki.h"
+#include "ipiprotocol.h"
 
 static ULONG TestFlags;
 static const char *TestVersion; /* of NT */
@@ -386,6 +386,75 @@ static void only_who_froze_may_thaw(void **State)
     End();
 }
 
+/* An interrupt right after a freeze was taken, that would find the packet of a rendezvous. */
+
+static const KI_IPI_ROUTINES *Routines;
+
+static ULONG TakeAndInterrupt(PKPRCB Prcb, ULONG Bits)
+{
+    ULONG Taken = Routines->TakeRequests(Prcb, Bits);
+
+    if ((Taken & IPI_FREEZE) != 0 && Prcb->Number == 1 && Routines->IsPacketWaiting(Prcb)) {
+        __atomic_fetch_or(&KiProcessor(1)->Request, KPCR_REQUEST_IPI, __ATOMIC_SEQ_CST);
+        KiHostInterrupt(NULL);
+    }
+    return Taken;
+}
+
+static void *CallAsTwo(void *Context)
+{
+    UNREFERENCED_PARAMETER(Context);
+    Check(KprcbAttachThread(2) == STATUS_SUCCESS);
+    (void)KeIpiGenericCall(Visit, 0);
+    return NULL;
+}
+
+static void *PollOnceAskedThread(void *Context)
+{
+    KIRQL OldIrql;
+
+    Check(KprcbAttachThread(1) == STATUS_SUCCESS);
+    OldIrql = KeRaiseIrqlToDpcLevel();
+    CountOne(Context);
+    /* Both wait here: the packet, and the freeze, since who freezes has frozen all that it could. */
+    while (!Routines->IsPacketWaiting(&KiProcessor(1)->PrcbData) || Frozen(2) != TARGET_FROZEN) {
+        sched_yield();
+    }
+    YieldProcessor();
+    KeLowerIrql(OldIrql);
+    return NULL;
+}
+
+static void an_interrupt_does_not_come_between(void **State)
+{
+    KI_IPI_ROUTINES Interrupting;
+    ULONG volatile Ready = 0;
+    pthread_t Threads[2];
+    BOOLEAN Enable;
+
+    UNREFERENCED_PARAMETER(State);
+    Begin(KPRCB_NO_SIGNALS);
+    Visits = 0;
+    Routines = KiMachine.Ipi;
+    Interrupting = *Routines;
+    Interrupting.TakeRequests = TakeAndInterrupt;
+    KiMachine.Ipi = &Interrupting;
+    Threads[0] = StartThread(PollOnceAskedThread, (void *)&Ready);
+    AwaitCount(&Ready, 1);
+    Threads[1] = StartThread(CallAsTwo, NULL);
+    while (!Routines->IsPacketWaiting(&KiProcessor(1)->PrcbData)) {
+        sched_yield();
+    }
+    Enable = KeFreezeExecution(NULL, NULL);
+    CheckOthersFrozen();
+    KeThawExecution(Enable);
+    JoinThread(Threads[1]);
+    JoinThread(Threads[0]);
+    assert_int_equal(Visits, PROCESSORS);
+    KiMachine.Ipi = Routines;
+    End();
+}
+
 static PKTHREAD volatile Adder;
 
 static void *AddOne(void *Context)
@@ -491,6 +560,7 @@ int main(void)
         cmocka_unit_test(a_bug_check_of_the_one_that_froze_thaws),
         cmocka_unit_test(only_who_froze_may_thaw),
         cmocka_unit_test(who_adds_a_processor_waits_for_the_thaw),
+        cmocka_unit_test(an_interrupt_does_not_come_between),
         cmocka_unit_test(who_froze_may_not_lower),
         cmocka_unit_test(no_stop_while_frozen),
     };
