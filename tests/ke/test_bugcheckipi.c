@@ -290,7 +290,9 @@ static VOID SendWronglyDone(PVOID Done)
     KeRaiseIrql(DISPATCH_LEVEL, &OldIrql);
     KiIpiSendPacket(2, WronglyDone, Done, 0, NULL);
     KiIpiStallOnPacketTargets(2);
-    KeLowerIrql(OldIrql);
+    for (;;) {
+        YieldProcessor(); /* the bug check may come after the sender was told */
+    }
 }
 
 static VOID DoneOutside(PVOID Context)

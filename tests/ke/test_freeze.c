@@ -431,6 +431,7 @@ static void an_interrupt_does_not_come_between(void **State)
     ULONG volatile Ready = 0;
     pthread_t Threads[2];
     BOOLEAN Enable;
+    KIRQL OldIrql;
 
     UNREFERENCED_PARAMETER(State);
     Begin(KPRCB_NO_SIGNALS);
@@ -441,6 +442,7 @@ static void an_interrupt_does_not_come_between(void **State)
     KiMachine.Ipi = &Interrupting;
     Threads[0] = StartThread(PollOnceAskedThread, (void *)&Ready);
     AwaitCount(&Ready, 1);
+    KeRaiseIrql(HIGH_LEVEL, &OldIrql); /* or the idle thread would take the processor into the rendezvous */
     Threads[1] = StartThread(CallAsTwo, NULL);
     while (!Routines->IsPacketWaiting(&KiProcessor(1)->PrcbData)) {
         sched_yield();
@@ -448,6 +450,7 @@ static void an_interrupt_does_not_come_between(void **State)
     Enable = KeFreezeExecution(NULL, NULL);
     CheckOthersFrozen();
     KeThawExecution(Enable);
+    KeLowerIrql(OldIrql);
     JoinThread(Threads[1]);
     JoinThread(Threads[0]);
     assert_int_equal(Visits, PROCESSORS);
