@@ -40,6 +40,8 @@
  */
 #include "dpcqueue.h"
 
+#include <string.h>
+
 #define KI_HISTORY_FULL 768
 #define KI_HISTORY_BUCKETS 1024
 #define KI_HISTORY_CHUNK 1536 /* entries */
@@ -402,8 +404,13 @@ VOID KiFollowDpcHistory(PKPCR Pcr)
 NTSTATUS KiStartDpcHistory(VOID)
 {
     const char *Text = HalEnvironment("KPRCB_DPC_HISTORY");
+    BOOLEAN On = Text != NULL && strcmp(Text, "1") == 0;
 
-    return KiSwitchDpcHistory(Text != NULL && *Text != '\0' && *Text != '0');
+    if (Text != NULL && !On && *Text != '\0' && strcmp(Text, "0") != 0) {
+        HalPrint("kprcb: KPRCB_DPC_HISTORY=%s is neither 0 nor 1\n", Text);
+        return STATUS_INVALID_PARAMETER;
+    }
+    return KiSwitchDpcHistory(On);
 }
 
 VOID KiFreeDpcHistory(VOID)

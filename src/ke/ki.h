@@ -8,8 +8,6 @@
 #ifndef KI_H
 #define KI_H
 
-#include <setjmp.h>
-
 #include <kprcb/kprcb.h>
 
 #include "debugdata.h"
@@ -182,9 +180,9 @@ typedef struct _KTHREAD {
     /* Of a DPC thread: whose it is (else NULL), and what its end is awaited by. */
     PKPCR ThreadedFor;
     HAL_THREAD Host;
-    PKPCR Retiring;      /* the processor whose DPCs it runs, even if one of them has lowered its level */
+    PKPCR Retiring;             /* the processor whose DPCs it runs, even if one of them has lowered its level */
     PKIPI_CONTEXT ServedPacket; /* the packet whose worker runs, until the worker says that it is done */
-    PVOID ServedCall;    /* the counter of the KeGenericCallDpc whose routine runs, until that says that it is done */
+    PVOID ServedCall; /* the counter of the KeGenericCallDpc whose routine runs, until that says that it is done */
     const char *volatile WaitReason; /* what it spins or waits for, for the hang report */
     const void *volatile WaitObject;
     /* Others may still write and read these of a thread that has ended, and whose memory is another thread's. */
@@ -391,42 +389,6 @@ VOID KiEndIdleSpin(VOID);
 /* No idle thread watches: for the child of a fork. */
 VOID KiAbandonWatches(VOID);
 
-/* --- dpc.c, dpcqueue.c --- */
-/* Runs the DPCs of the processor that the caller owns, until none is left. IRQL DISPATCH_LEVEL, not in a DPC. */
-VOID KiRetireDpcs(KPRCB_THREAD_BLOCK *Block);
-BOOLEAN KiDpcsQueued(PKPCR Pcr);
-/* Nothing is queued for Pcr and no DPC runs there. */
-BOOLEAN KiDpcsIdle(PKPCR Pcr);
-/* The idle thread begins, and ends, to look at the inbox whatever Request says; it looks once more after the end. */
-VOID KiWatchInbox(PKPCR Pcr);
-VOID KiUnwatchInbox(PKPCR Pcr);
-BOOLEAN KiInboxFilled(PKPCR Pcr);
-/* Begins to fetch the DPC that was posted last. */
-VOID KiFetchInbox(PKPCR Pcr);
-/* Moves what came by the inbox to the list. DpcLock held. */
-VOID KiEmptyInbox(PKPCR Pcr, PKDPC_DATA Data);
-/* Brings DpcRequestRate up to date. DpcLock held. */
-VOID KiUpdateDpcRate(PKPRCB Prcb);
-
-/* --- dpcthread.c: threaded DPCs --- */
-/* For the idle thread, which has found KPCR_REQUEST_THREAD. IRQL < DISPATCH_LEVEL. */
-VOID KiServeThreadRequest(PKPCR Pcr);
-/* Ends those of the first Count processors. Nothing is queued, and the idle threads have ended. */
-VOID KiStopDpcThreads(ULONG Count);
-/* For a processor that has just become active: the switch may have changed meanwhile. IRQL < DISPATCH_LEVEL. */
-VOID KiFollowThreadedSwitch(PKPCR Pcr);
-/* No threaded DPC is queued for Pcr and none runs there; asked before KiDpcsIdle, since one may become a normal DPC. */
-BOOLEAN KiThreadedDpcsIdle(PKPCR Pcr);
-/* Queues a DPC as a threaded one whatever its type and the switch. IRQL >= DISPATCH_LEVEL, or bound to no processor. */
-BOOLEAN KiInsertThreadedDpc(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr, PKDPC Dpc, PVOID Argument1, PVOID Argument2);
-/* The caller is about to wait, which is a bug check in a threaded DPC. */
-VOID KiCheckMayWait(KPRCB_THREAD_BLOCK *Block);
-
-/* --- dpccall.c --- */
-VOID KiInitializeCallDpc(PKPRCB Prcb);
-/* Nobody is inside KeGenericCallDpc: for the child of a fork. */
-VOID KiAbandonDpcCalls(VOID);
-
 /* --- ipi.c --- */
 /* Chooses the protocol. Before any processor is initialized. */
 NTSTATUS KiInitializeIpi(VOID);
@@ -491,233 +453,12 @@ VOID KiStopClock(VOID);
 /* The clock ticks for Pcr until nothing is pending there. */
 VOID KiArmClock(PKPCR Pcr);
 
-/* --- dpcwatchdog.c --- */
-VOID KiResetDpcWatchdog(VOID);
-VOID KiResetDpcWatch(PKPRCB Prcb);
-/* Looks at the owners of all processors, if that is due. The clock only. */
-VOID KiRunDpcWatchdog(VOID);
-/* ns until the next look is due, at least 1; 0: there is none. The clock only. */
-ULONGLONG KiDpcWatchdogTimeout(VOID);
-/*
- * One look: Owner, of that host id, owns Pcr, or nobody if it is NULL, and has used Time ns of CPU time. TRUE: it exceeds
- * a limit.
- */
-BOOLEAN KiWatchProcessor(PKPCR Pcr, PKTHREAD Owner, LONG HostId, ULONGLONG Time);
-/* The caller has let Pcr go, and found WATCHED or OVERDUE. */
-VOID KiEndWatchedTime(PKPCR Pcr);
-/* The owner found OVERDUE: a bug check, if it is true still. */
-VOID KiTakeDpcViolation(KPRCB_THREAD_BLOCK *Block);
-
-/* --- dpccapture.c --- */
-/* The machine starts, MaximumProcessors and Signals known. FALSE: no memory. */
-BOOLEAN KiStartCaptures(VOID);
-VOID KiFreeCaptures(VOID);
-/* For the child of a fork. */
-VOID KiAbandonCaptures(VOID);
-VOID KiResetCaptures(PKPRCB Prcb);
-/* From now on an interrupt of Owner captures its stack, once; NULL: no one's. KI_WATCH.Lock held. */
-VOID KiAskForCapture(PKPRCB Prcb, PKTHREAD Owner, ULONG DpcTicks, ULONG Ticks);
-BOOLEAN KiCaptureIsAsked(PKPRCB Prcb);
-/* The caller, an owner, was interrupted, wherever it was. */
-VOID KiTakeCapture(KPRCB_THREAD_BLOCK *Block, PVOID Frame);
-/* Those of processors that have not been let go since, to stderr. */
-VOID KiPrintCaptures(VOID);
-
-/* --- dpchistory.c --- */
-/* What the environment asks for; KiMachineLock held, as for the next one. */
-NTSTATUS KiStartDpcHistory(VOID);
-VOID KiFreeDpcHistory(VOID);
-/* Pcr has just become active. Without memory it has no history. */
-VOID KiFollowDpcHistory(PKPCR Pcr);
-/* There are no tables: for the child of a fork. */
-VOID KiAbandonDpcHistory(VOID);
-/* One run, in the host's time stamps. The owner only, IRQL DISPATCH_LEVEL, after a table has been there. */
-VOID KiRecordDpc(PKPRCB Prcb, PKDEFERRED_ROUTINE Routine, ULONGLONG Elapsed);
-
-/* --- dpcfigures.c --- */
-VOID KiInitializeDpcFigures(PKPRCB Prcb);
-/* A tick at which DPCs wait that asked for no interrupt. The clock only. */
-VOID KiTuneDpcQueue(PKPCR Pcr);
-/* Ticks have passed at which nothing waited. DpcLock held. */
-VOID KiCreditQuietTicks(PKPRCB Prcb, ULONG Ticks);
-
-/* DPC_REQUEST_NORMAL_ bits. The owner only. */
-static inline VOID KiSetNormalDpcState(PKPRCB Prcb, LONG State)
-{
-    __atomic_store_n(&Prcb->NormalDpcState, (SHORT)State, __ATOMIC_RELAXED);
-}
-
-/* DPCs run on the way down that nobody had to ask for. The owner only. */
-static inline VOID KiCountDpcBypass(PKPRCB Prcb)
-{
-    if (KiMachine.Profile->BypassCounts) {
-        __atomic_store_n(&Prcb->DpcBypassCount, Prcb->DpcBypassCount + 1, __ATOMIC_RELAXED);
-    }
-}
-
-/* The same for APCs, of a thread that need not own the processor. */
-static inline VOID KiCountApcBypass(PKPRCB Prcb)
-{
-    if (KiMachine.Profile->BypassCounts) {
-        __atomic_fetch_add(&Prcb->ApcBypassCount, 1, __ATOMIC_RELAXED);
-    }
-}
-
-/* --- heldlock.c: the locks that a thread owns --- */
-VOID KiReleaseHeldLocks(KPRCB_THREAD_BLOCK *Block, ULONG Keep, ULONG KeepSurplus);
-BOOLEAN KiIsLockHeld(KPRCB_THREAD_BLOCK *Block, PVOID Lock);
-
-/*
- * On a uniprocessor machine the first entry of each thread: the locks' inline halves, which touch the lock, find that it
- * is not their lock, or that one is held already.
- */
-#define KI_NO_LOCK ((PVOID)(ULONG_PTR)4)
-
-/* The entry Lock is among those of the thread. */
-BOOLEAN KiIsRecorded(KPRCB_THREAD_BLOCK *Block, PVOID Lock);
-VOID KiReplaceHeld(KPRCB_THREAD_BLOCK *Block, PVOID Lock, PVOID Replacement);
-VOID KiHoldSurplus(KPRCB_THREAD_BLOCK *Block);
-
-/* A member of the KPRCB of the processor that the caller owns. */
-static inline VOID KiCount(ULONG *Counter, ULONG Increment)
-{
-    __atomic_store_n(Counter, *Counter + Increment, __ATOMIC_RELAXED);
-}
-
-/* A lock that was acquired out of line. */
-static inline VOID KiHoldLock(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
-{
-    ULONG Index = Block->HeldCount;
-
-    KiCount(&Block->Pcr->PrcbData.SpinLockAcquireCount, 1);
-    if (__builtin_expect(Index < KPRCB_HELD_LOCKS, 1)) {
-        /* The count first: an interrupt in between uses the next entry. */
-        __atomic_store_n(&Block->HeldCount, (UCHAR)(Index + 1), __ATOMIC_RELAXED);
-        __atomic_signal_fence(__ATOMIC_SEQ_CST);
-        __atomic_store_n(&Block->Held[Index], Lock, __ATOMIC_RELAXED);
-    } else {
-        KiHoldSurplus(Block);
-    }
-}
-
-static inline BOOLEAN KiIsLastLock(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
-{
-    ULONG Last = Block->HeldCount - 1u;
-
-    return Last < KPRCB_HELD_LOCKS && Block->Held[Last] == Lock;
-}
-
-/* Bug checks on a checked build if the thread does not own Lock. FALSE: it does not, and the build is free. */
-BOOLEAN KiCheckHeld(KPRCB_THREAD_BLOCK *Block, PVOID Lock);
-/* Of a lock that the thread owns. */
-VOID KiForgetLockOutOfOrder(KPRCB_THREAD_BLOCK *Block, PVOID Lock);
-
-static inline VOID KiForgetLock(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
-{
-    if (__builtin_expect(KiIsLastLock(Block, Lock), 1)) {
-        __atomic_store_n(&Block->Held[Block->HeldCount - 1], NULL, __ATOMIC_RELAXED);
-        __atomic_store_n(&Block->HeldCount, (UCHAR)(Block->HeldCount - 1), __ATOMIC_RELAXED);
-    } else {
-        KiForgetLockOutOfOrder(Block, Lock);
-    }
-}
-
-/* For routines that DISPATCH_LEVEL is a condition of. */
-static inline VOID KiCheckOwnerLevel(KPRCB_THREAD_BLOCK *Block)
-{
-    if (__builtin_expect(Block->Irql < DISPATCH_LEVEL && Block->Checked, 0)) {
-        KeBugCheckEx(IRQL_NOT_GREATER_OR_EQUAL, Block->Irql, DISPATCH_LEVEL, 0, (ULONG_PTR)__builtin_return_address(0));
-    }
-}
-
-/* --- rwspinlock.c --- */
-/* Releases a lock by its entry in Held. */
-VOID KiDropRwSpinLock(KPRCB_THREAD_BLOCK *Block, PVOID Held);
-
-/* --- readerbias.c --- */
-/* The owner of Pcr holds the lock shared without being counted in its word. */
-static inline BOOLEAN KiIsUncounted(PKPCR Pcr, PEX_SPIN_LOCK SpinLock)
-{
-    return __atomic_load_n(&Pcr->SharedLock, __ATOMIC_ACQUIRE) == (PVOID)(ULONG_PTR)SpinLock;
-}
-
-/* At the start of the machine: what is known of locks. */
-VOID KiForgetBias(VOID);
-/* A biased resident, who holds the lock shared, has had to count itself: biases the lock to readers, if it is time. */
-VOID KiOfferBias(KPRCB_THREAD_BLOCK *Block, PEX_SPIN_LOCK SpinLock);
-/* For a writer that waits: when bias has ended, all readers are counted. */
-VOID KiEndBias(PEX_SPIN_LOCK SpinLock, PKI_SPIN Spin);
-/* For a reader that keeps new ones out: another one is not counted. */
-BOOLEAN KiFindUncounted(KPRCB_THREAD_BLOCK *Block, PEX_SPIN_LOCK SpinLock);
-/* One part in so many of a writer's time may go into that; 0: bias comes back at once. For tests. */
-extern ULONG KiBiasPart;
-
-/* --- queuedlock.c --- */
-/* Waits until a node that is in a queue owns the lock, and hands the lock on. */
-VOID KiPassQueuedLock(PKSPIN_LOCK_QUEUE Node);
-
-/* --- bugcheck.c, hang.c --- */
-
-/*
- * A place to which a bug check unwinds. KiCatchFrame: KprcbCatchBugCheck. KiDiscardFrame: the machine's work on a
- * thread that has no catcher, or in a host's interrupt; the bug check is delivered to a catcher. KiCleanupFrame:
- * finishes something and passes the bug check on.
- */
-typedef enum _KI_FRAME_KIND { KiCatchFrame, KiDiscardFrame, KiCleanupFrame } KI_FRAME_KIND;
-
-typedef struct _KI_FRAME {
-    struct _KI_FRAME *Previous;
-    LIST_ENTRY CatchListEntry; /* KiCatchLock; catch frames only */
-    KPRCB_BUGCHECK BugCheck;   /* that unwound to it */
-    KPRCB_BUGCHECK Delivery;   /* of another thread, or another place; KiCatchLock */
-    PKTHREAD Thread;
-    UCHAR Kind;
-    BOOLEAN Delivered; /* Delivery came, and the routine had returned by then */
-    ULONG HeldCount;
-    ULONG HeldSurplus;
-    KIRQL Irql;
-    KIRQL RaisedFrom[HIGH_LEVEL + 1];
-    BOOLEAN DpcRoutineActive;
-    UCHAR NestingLevel;
-    ULONG Masked;
-    ULONG FreezeDepth;
-    PVOID IpiFrame;
-    PKPCR Pcr; /* owned when the frame was entered, or NULL */
-    jmp_buf Jump;
-} KI_FRAME, *PKI_FRAME;
-
-/* Catch frames of all threads. Zero: no frame of another kind is needed, since a bug check aborts. */
-extern ULONG volatile KiCatchers;
-
-/* Fills and links a frame; the caller calls setjmp(Frame->Jump) next, and KiLeaveFrame when it is done. */
-VOID KiEnterFrame(KPRCB_THREAD_BLOCK *Block, PKI_FRAME Frame, KI_FRAME_KIND Kind);
-VOID KiLeaveFrame(KPRCB_THREAD_BLOCK *Block, PKI_FRAME Frame);
-/* The innermost catch frame of a thread, or NULL. */
-PKI_FRAME KiFindCatchFrame(PKTHREAD Thread);
-/* For a thread that is not attached: delivers a bug check to a catcher, or reports and aborts. */
-VOID KiBugCheckElsewhere(const KPRCB_BUGCHECK *BugCheck);
-/* Forgets all catchers: for the child of a fork. */
-VOID KiAbandonCatches(VOID);
-/* For a frame that has been unwound to and left: goes on to the next. */
-DECLSPEC_NORETURN VOID KiPassBugCheck(const KPRCB_BUGCHECK *BugCheck);
-/* Unwinds the caller if another thread's bug check was delivered to it. */
-VOID KiTakeDelivery(KPRCB_THREAD_BLOCK *Block);
-
-static inline BOOLEAN KiDeliveryPending(KPRCB_THREAD_BLOCK *Block)
-{
-    return Block->Thread != NULL && __atomic_load_n(&Block->Thread->Delivery, __ATOMIC_RELAXED) != NULL;
-}
-
-/* ms; see KprcbSetHangReport. */
-extern ULONG volatile KiHangPeriod;
-VOID KiReadHangPeriod(VOID);
-VOID KiReportBugCheck(const KPRCB_BUGCHECK *BugCheck);
-VOID KiReportHang(PKI_SPIN Spin, ULONGLONG Milliseconds);
-/* Processors, their owners, levels, and the locks of each thread, to stderr. */
-VOID KiPrintMachine(VOID);
-
 /* --- affinity.c --- */
 /* Carries out a change of affinity that was made at DISPATCH_LEVEL. IRQL < DISPATCH_LEVEL. */
 VOID KiMoveThread(KPRCB_THREAD_BLOCK *Block);
+
+#include "kidpc.h"
+#include "kiframe.h"
+#include "kilock.h"
 
 #endif

@@ -185,6 +185,8 @@ static void the_environment_switches_it_on(void **State)
     StartAttached(2, MachineFlags);
     assert_null(KeGetCurrentPrcb()->DpcRuntimeHistoryHashTable);
     StopMachine();
+    setenv("KPRCB_DPC_HISTORY", "yes", 1);
+    assert_int_equal(KprcbStart(NULL), STATUS_INVALID_PARAMETER);
     unsetenv("KPRCB_DPC_HISTORY");
 }
 
