@@ -66,8 +66,8 @@ typedef struct _KPRCB_CONFIG {
  * environment may set: KPRCB_PROCESSORS, KPRCB_MAXIMUM_PROCESSORS, KPRCB_GROUP_SIZE, KPRCB_FLAGS (names without the
  * prefix, joined by commas), KPRCB_TIME_INCREMENT, KPRCB_VERSION, KPRCB_DPC_TIMEOUT, KPRCB_DPC_WATCHDOG_PERIOD,
  * KPRCB_THREAD_WATCHDOG_PERIOD, KPRCB_DPC_WATCHDOG_PROFILE_SINGLE_DPC_THRESHOLD,
- * KPRCB_DPC_WATCHDOG_PROFILE_CUMULATIVE_DPC_THRESHOLD, KPRCB_TOPOLOGY. The calling thread is not attached. Members beyond a smaller Size count as 0; with a larger one, what
- * this library does not know must be 0.
+ * KPRCB_DPC_WATCHDOG_PROFILE_CUMULATIVE_DPC_THRESHOLD, KPRCB_TOPOLOGY. The calling thread is not attached. Members beyond
+ * a smaller Size count as 0; with a larger one, what this library does not know must be 0.
  *   STATUS_SUCCESS
  *   STATUS_ALREADY_INITIALIZED     it runs
  *   STATUS_INVALID_PARAMETER       a member, or a variable of the environment, is out of range; nothing was started

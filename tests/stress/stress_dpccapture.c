@@ -27,7 +27,9 @@ static void LookAt(PKPCR Pcr, ULONGLONG Time)
     (void)KiWatchProcessor(Pcr, Owner, HostId, Time);
     for (ULONG Count = 0; Count < 4 && Owner != NULL; Count += 1) {
         HalInterruptThread(HostId);
-        sched_yield();
+        for (ULONG Pause = 0; Pause < 200; Pause += 1) {
+            HalPause();
+        }
     }
 }
 
@@ -42,7 +44,7 @@ static ULONG NextCapture(PKPCR Pcr)
 
 static void *Look(void *Context)
 {
-    ULONG Rounds = StressOperations() / 1000 + 500;
+    ULONG Rounds = StressOperations() / 2000 + 500;
     ULONG Next[PROCESSORS] = {0}, Now;
 
     for (ULONG Round = 1; Round <= Rounds; Round += 1) {
