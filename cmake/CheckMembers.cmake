@@ -4,7 +4,7 @@
 # second names of a union.
 cmake_minimum_required(VERSION 3.25)
 
-set(no_row Reserved PrcbPad0 PrcbData CpuStep TargetSet DpcRequestSlot NormalDpcState ThreadDpcState)
+set(no_row Reserved PrcbPad0 PrcbData CpuStep TargetSet ResidentWord DpcRequestSlot NormalDpcState ThreadDpcState)
 
 file(READ ${SOURCE}/include/kprcb/prcb.h header)
 file(READ ${SOURCE}/src/kd/members.c rows)

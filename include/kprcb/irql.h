@@ -22,6 +22,23 @@
  * the resident's load comes later and sees the bit. Release of ResidentIrql pairs with the revoker's acquire.
  *
  * Writers and readers of each word are listed in prcb.h.
+ *
+ * KPRCB.SpinLockAcquireCount counts the acquires on the processor. Its owner alone writes it, and keeps it in AcquireCount of
+ * its own block too:
+ *
+ *   who takes it out of line       copies the KPRCB's count to its block. A resident that may raise inline has been its only
+ *                                  owner since then, so its copy is right.
+ *   an acquire out of line         adds one to the block's count, and stores that to the KPRCB's.
+ *   an inline acquire              adds one to the block's count, which is loaded and stored with Irql and HeldCount anyway. The
+ *                                  inline release stores it to the KPRCB's with ResidentIrql, in one store on 64 bits.
+ *   who forgets a lock out of line, or lets go out of line, stores it too.
+ *   the host's interrupt           may come between such a load and its store. It leaves both counts as it has found them, adds
+ *                                  what its routines acquired to KPCR.InterruptAcquires, and sets COUNT in Request; so the
+ *                                  owner lets go out of line, where that is added.
+ *
+ * So the KPRCB's count lacks the lock that a biased resident holds by an inline acquire, and what is acquired in an interrupt
+ * until the processor is let go; nothing once nobody owns the processor. An attempt that fails is not counted, nor is a
+ * reader that becomes the writer. On a free build, neither is who acquires below DISPATCH_LEVEL.
  */
 #ifndef KPRCB_IRQL_H
 #define KPRCB_IRQL_H
@@ -60,10 +77,12 @@ extern "C" {
 #define KPRCB_HELD_LOCKS 16
 
 /*
- * KPRCB_THREAD_BLOCK.IrqlAndHeldCount: at DISPATCH_LEVEL with one lock. Below DISPATCH_LEVEL without a lock it is the
- * level.
+ * KPRCB_THREAD_BLOCK.LockWord without AcquireCount: at DISPATCH_LEVEL with one lock. Below DISPATCH_LEVEL without a lock it is
+ * the level.
  */
 #define KPRCB_ONE_LOCK_AT_DISPATCH (1 << 8 | DISPATCH_LEVEL)
+#define KPRCB_ONE_LOCK (1ull << 8)
+#define KPRCB_ONE_ACQUIRE (1ull << 32)
 
 /*
  * What the library keeps for each thread, in thread-local storage. Written by its thread alone. Not for use outside the
@@ -76,11 +95,14 @@ typedef struct _KPRCB_THREAD_BLOCK {
     KSPIN_LOCK SpinLockValue; /* what a KSPIN_LOCK holds that this thread owns */
     /* Tested and stored together by the locks' inline halves; never one half by a store and then both by a load. */
     union {
-        USHORT IrqlAndHeldCount;
         struct {
             KIRQL Irql;
             UCHAR HeldCount;
+            USHORT Zero;
+            ULONG AcquireCount;
         };
+        ULONG LockState;
+        ULONGLONG LockWord;
     };
     BOOLEAN Checked;   /* misuse is a bug check */
     ULONG HeldSurplus; /* locks owned beyond KPRCB_HELD_LOCKS, which are not recorded */
@@ -121,7 +143,7 @@ FORCEINLINE KIRQL KeRaiseIrqlToDpcLevel(VOID)
     KIRQL OldIrql = KprcbThread.Irql;
 
     if (__builtin_expect(OldIrql < DISPATCH_LEVEL && Pcr != NULL, 1)) {
-        __atomic_store_n(&Pcr->ResidentIrql, DISPATCH_LEVEL, __ATOMIC_RELAXED);
+        __atomic_store_n(&Pcr->PrcbData.ResidentIrql, DISPATCH_LEVEL, __ATOMIC_RELAXED);
         __atomic_signal_fence(__ATOMIC_SEQ_CST);
         if (__builtin_expect((__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & KPCR_REQUEST_MASK) == 0, 1)) {
             KprcbThread.Irql = DISPATCH_LEVEL;
@@ -148,7 +170,7 @@ FORCEINLINE VOID KeLowerIrql(KIRQL NewIrql)
                              NewIrql == KprcbThread.RaisedFrom[DISPATCH_LEVEL],
                          1)) {
         KprcbThread.Irql = NewIrql;
-        __atomic_store_n(&Pcr->ResidentIrql, NewIrql, __ATOMIC_RELEASE);
+        __atomic_store_n(&Pcr->PrcbData.ResidentIrql, NewIrql, __ATOMIC_RELEASE);
         __atomic_signal_fence(__ATOMIC_SEQ_CST);
         if (__builtin_expect((__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & KPCR_REQUEST_MASK) != 0, 0)) {
             KfLowerIrqlPending(Pcr);

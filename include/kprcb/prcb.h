@@ -246,7 +246,6 @@ typedef struct DECLSPEC_ALIGN(KPRCB_CACHE_LINE) _KPRCB {
 
     /* owner: counts of what ran on this processor */
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) ULONG InterruptCount;
-    ULONG SpinLockAcquireCount;    /* acquires out of line: not those of a biased resident's free lock, its only one */
     ULONG SpinLockContentionCount; /* acquires that had to wait */
     ULONG SpinLockSpinCount;       /* looks at locks by those that waited */
     ULONG DpcLastCount;
@@ -264,6 +263,19 @@ typedef struct DECLSPEC_ALIGN(KPRCB_CACHE_LINE) _KPRCB {
         struct {
             SHORT volatile NormalDpcState;
             SHORT volatile ThreadDpcState;
+        };
+    };
+
+    /*
+     * resident, but for SpinLockAcquireCount: owner. ResidentWord is ResidentIrql and SpinLockAcquireCount, which a
+     * biased resident stores together as it ends an inline release.
+     */
+    union {
+        DECLSPEC_ALIGN(KPRCB_CACHE_LINE) ULONGLONG volatile ResidentWord;
+        struct {
+            ULONG volatile ResidentIrql;
+            ULONG SpinLockAcquireCount; /* spin locks acquired here, of all kinds; irql.h tells when it is exact */
+            PVOID volatile SharedLock;  /* the EX_SPIN_LOCK that it holds shared, if that is biased to readers */
         };
     };
 
@@ -345,15 +357,15 @@ typedef struct DECLSPEC_ALIGN(KPRCB_CACHE_LINE) _KPRCB {
 /*
  * The words of the ownership protocol (irql.h tells it):
  *
- *   ResidentIrql  writer: the resident. Reader: whoever wants the processor.
- *   SharedLock    writer: the resident. Reader: writers of that lock (readerbias.c).
+ *   ResidentIrql  in the KPRCB. Writer: the resident. Reader: whoever wants the processor.
+ *   SharedLock    in the KPRCB. Writer: the resident. Reader: writers of that lock (readerbias.c).
  *   Request       writers: anyone, by read-modify-write. Reader: the owner on each raise and lower, the idle thread.
  *   Mailbox       writers: senders, by compare-exchange; the owner, by exchange. In NT's KPRCB; here beside Request, whose
  *                 line who sends and who serves must have anyway.
  *   DpcInbox      writers: anyone, by compare-exchange. Reader: whoever holds DpcLock, by exchange.
  *   TakesStopped, FenceTakes   writers: anyone, by read-modify-write. Reader: the owner.
  *   DpcTaking     writer: the owner. Reader: who has raised TakesStopped.
- *   FencedTakes   the owner alone.
+ *   FencedTakes, InterruptAcquires   the owner alone.
  *   Owner         writer: whoever takes or lets go, by compare-exchange and exchange. Reader: posters.
  *   Resident, LastOwner, OwnerRun   writer: the holder of the token.
  *   Token...      writers: anyone, by read-modify-write.
@@ -365,10 +377,6 @@ typedef struct DECLSPEC_ALIGN(4096) _KPCR {
     struct _KPRCB *Prcb;
     KIRQL volatile Irql;
     ULONG HostProcessor; /* CPU to which the idle thread is pinned, or KPRCB_NOT_PINNED */
-
-    /* resident */
-    DECLSPEC_ALIGN(KPRCB_CACHE_LINE) ULONG volatile ResidentIrql;
-    PVOID volatile SharedLock; /* the EX_SPIN_LOCK that it holds shared, if that is biased to readers */
 
     /* remote */
     DECLSPEC_ALIGN(KPRCB_CACHE_LINE) ULONG volatile Request;      /* KPCR_REQUEST_ bits */
@@ -389,6 +397,7 @@ typedef struct DECLSPEC_ALIGN(4096) _KPCR {
     ULONG volatile FenceTakes;    /* each take is followed by a full barrier */
     ULONG FencedTakes;            /* how many were since then */
     PKTHREAD volatile TokenHeir;  /* one that has waited long: the owner hands the token to it */
+    ULONG InterruptAcquires;      /* spin locks acquired in the host's interrupts, and not counted yet */
 
     KPRCB PrcbData;
 } KPCR, *PKPCR;
@@ -402,6 +411,7 @@ typedef struct DECLSPEC_ALIGN(4096) _KPCR {
 #define KPCR_REQUEST_THREAD 0x00000020   /* the idle thread starts the DPC thread */
 #define KPCR_REQUEST_WATCHED 0x00000040  /* the clock saw an owner; whoever lets go takes it away */
 #define KPCR_REQUEST_OVERDUE 0x00000080  /* the owner exceeds a limit of the DPC watchdog */
+#define KPCR_REQUEST_COUNT 0x00000100    /* InterruptAcquires is not 0 */
 #define KPCR_REQUEST_PARKED 0x80000000   /* the idle thread sleeps */
 
 /* What the owner's raise and lower must look at. */

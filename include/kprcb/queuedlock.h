@@ -46,25 +46,25 @@ FORCEINLINE VOID KprcbJoinSpinLockQueue(PKSPIN_LOCK SpinLock, PKSPIN_LOCK_QUEUE 
  *
  * Inline for a biased resident that holds no lock. Lock says OWNER before the exchange: nobody else looks at it
  * before the node is linked, and KprcbJoinSpinLockQueue corrects it first. The exchange waits for every store before
- * it, so those are few.
+ * it, so those are few, and the one that is ready last comes last.
  */
 FORCEINLINE VOID KeAcquireInStackQueuedSpinLock(PKSPIN_LOCK SpinLock, PKLOCK_QUEUE_HANDLE LockHandle)
 {
     PKSPIN_LOCK_QUEUE Node = &LockHandle->LockQueue;
-    PKSPIN_LOCK_QUEUE Before;
-    KIRQL OldIrql;
+    PKSPIN_LOCK_QUEUE Last;
+    ULONGLONG Before;
 
-    if (__builtin_expect(KprcbRaiseForLock(&OldIrql) == NULL, 0)) {
+    if (__builtin_expect(KprcbRaiseForLock(&Before) == NULL, 0)) {
         KfAcquireInStackQueuedSpinLock(SpinLock, LockHandle);
         return;
     }
-    KprcbRecordLock((PVOID)((ULONG_PTR)Node | 1));
     Node->Next = NULL;
     __atomic_store_n(&Node->Lock, (PKSPIN_LOCK)((ULONG_PTR)SpinLock | LOCK_QUEUE_OWNER), __ATOMIC_RELAXED);
-    LockHandle->OldIrql = OldIrql;
-    Before = (PKSPIN_LOCK_QUEUE)__atomic_exchange_n(SpinLock, (KSPIN_LOCK)Node, __ATOMIC_ACQ_REL);
-    if (__builtin_expect(Before != NULL, 0)) {
-        KprcbJoinSpinLockQueue(SpinLock, Node, Before);
+    LockHandle->OldIrql = (KIRQL)Before;
+    KprcbRecordLock((PVOID)((ULONG_PTR)Node | 1), Before);
+    Last = (PKSPIN_LOCK_QUEUE)__atomic_exchange_n(SpinLock, (KSPIN_LOCK)Node, __ATOMIC_ACQ_REL);
+    if (__builtin_expect(Last != NULL, 0)) {
+        KprcbJoinSpinLockQueue(SpinLock, Node, Last);
     }
 }
 

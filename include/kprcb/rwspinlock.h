@@ -4,7 +4,7 @@
  * Many readers or one writer. While a writer waits, a reader that comes waits behind it; so to acquire a lock again,
  * shared or not, can deadlock and is forbidden. A lock is a LONG that starts at 0. Bits 0 to 15 count readers, bits 16 to
  * 29 the writers that wait, and bit 31 says that a writer owns it. Bit 30 says that the lock, having been read for a
- * while, is biased to readers: a biased resident writes its address to the processor's KPCR.SharedLock instead of counting
+ * while, is biased to readers: a biased resident writes its address to the processor's KPRCB.SharedLock instead of counting
  * itself, and the next writer ends that, at the price of a membarrier. It stays set while the lock is free.
  *
  * Checked builds bug check SPIN_LOCK_ALREADY_OWNED (0x0F) when a thread acquires a lock that it holds, and
@@ -36,7 +36,7 @@ KPRCB_API KIRQL ExfAcquireSpinLockShared(PEX_SPIN_LOCK SpinLock);
 KPRCB_API KIRQL ExfAcquireSpinLockExclusive(PEX_SPIN_LOCK SpinLock);
 KPRCB_API VOID ExfReleaseSpinLockShared(PEX_SPIN_LOCK SpinLock, KIRQL OldIrql);
 KPRCB_API VOID ExfReleaseSpinLockExclusive(PEX_SPIN_LOCK SpinLock, KIRQL OldIrql);
-/* Wait until the thread, which is at DISPATCH_LEVEL, holds the lock. The first clears SharedLock before. */
+/* Wait until the thread, which has recorded the lock in vain, holds it. The first clears SharedLock before. */
 KPRCB_API VOID ExfAwaitSpinLockShared(PEX_SPIN_LOCK SpinLock);
 KPRCB_API VOID ExfAwaitSpinLockExclusive(PEX_SPIN_LOCK SpinLock);
 
@@ -48,20 +48,19 @@ KPRCB_API VOID ExfAwaitSpinLockExclusive(PEX_SPIN_LOCK SpinLock);
  */
 FORCEINLINE KIRQL ExAcquireSpinLockShared(PEX_SPIN_LOCK SpinLock)
 {
-    KIRQL OldIrql;
-    PKPCR Pcr = KprcbRaiseForLock(&OldIrql);
+    ULONGLONG Before;
+    PKPCR Pcr = KprcbRaiseForLock(&Before);
 
     if (__builtin_expect(Pcr == NULL, 0)) {
         return ExfAcquireSpinLockShared(SpinLock);
     }
-    KprcbRecordLock(KPRCB_HELD_SHARED(SpinLock));
-    __atomic_store_n(&Pcr->SharedLock, (PVOID)(ULONG_PTR)SpinLock, __ATOMIC_RELAXED);
+    KprcbRecordLock(KPRCB_HELD_SHARED(SpinLock), Before);
+    __atomic_store_n(&Pcr->PrcbData.SharedLock, (PVOID)(ULONG_PTR)SpinLock, __ATOMIC_RELAXED);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     if (__builtin_expect((ULONG)__atomic_load_n(SpinLock, __ATOMIC_ACQUIRE) - KPRCB_RW_BIASED >= KPRCB_RW_WAITER, 0)) {
-        KprcbUnrecordLock();
         ExfAwaitSpinLockShared(SpinLock);
     }
-    return OldIrql;
+    return (KIRQL)Before;
 }
 
 /* ExReleaseSpinLockShared (WDK: same). Releases as a reader, then lowers to OldIrql. IRQL DISPATCH_LEVEL. */
@@ -70,12 +69,12 @@ FORCEINLINE VOID ExReleaseSpinLockShared(PEX_SPIN_LOCK SpinLock, KIRQL OldIrql)
     PKPCR Pcr = KprcbThread.Fast;
 
     if (__builtin_expect(KprcbThread.Held[0] != KPRCB_HELD_SHARED(SpinLock) || Pcr == NULL ||
-                             Pcr->SharedLock != (PVOID)(ULONG_PTR)SpinLock,
+                             Pcr->PrcbData.SharedLock != (PVOID)(ULONG_PTR)SpinLock,
                          0)) {
         ExfReleaseSpinLockShared(SpinLock, OldIrql);
         return;
     }
-    __atomic_store_n(&Pcr->SharedLock, NULL, __ATOMIC_RELEASE);
+    __atomic_store_n(&Pcr->PrcbData.SharedLock, NULL, __ATOMIC_RELEASE);
     KprcbEndLock(KPRCB_HELD_SHARED(SpinLock), OldIrql);
 }
 
@@ -87,18 +86,17 @@ FORCEINLINE VOID ExReleaseSpinLockShared(PEX_SPIN_LOCK SpinLock, KIRQL OldIrql)
 FORCEINLINE KIRQL ExAcquireSpinLockExclusive(PEX_SPIN_LOCK SpinLock)
 {
     LONG Free = 0;
-    KIRQL OldIrql;
+    ULONGLONG Before;
 
-    if (__builtin_expect(KprcbRaiseForLock(&OldIrql) == NULL, 0)) {
+    if (__builtin_expect(KprcbRaiseForLock(&Before) == NULL, 0)) {
         return ExfAcquireSpinLockExclusive(SpinLock);
     }
-    KprcbRecordLock(KPRCB_HELD_EXCLUSIVE(SpinLock));
+    KprcbRecordLock(KPRCB_HELD_EXCLUSIVE(SpinLock), Before);
     if (__builtin_expect(
             !__atomic_compare_exchange_n(SpinLock, &Free, KPRCB_RW_OWNED, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED), 0)) {
-        KprcbUnrecordLock();
         ExfAwaitSpinLockExclusive(SpinLock);
     }
-    return OldIrql;
+    return (KIRQL)Before;
 }
 
 /* ExReleaseSpinLockExclusive (WDK: same). Releases as the writer, then lowers to OldIrql. IRQL DISPATCH_LEVEL. */

@@ -38,55 +38,72 @@ KPRCB_API VOID KfEndLock(PVOID Held, KIRQL OldIrql);
 /*
  * What the inline halves of all locks share. KprcbRaiseForLock: the processor of which the thread, if it holds no lock,
  * is the biased resident, else NULL; it owns it then, and KprcbThread.Irql does not say so yet, so no interrupt is served.
- * KprcbRecordLock: says so, and that the lock is held. KprcbUnrecordLock: that it is not, after all. KprcbEndLock: the
- * lock is free or somebody else's; forgets it and lowers.
+ * Before: the LockWord, whose low byte is the level. KprcbRecordLock: says so, and that the lock is held, and counts the
+ * acquire. KprcbEndLock: the lock is free or somebody else's; forgets it, publishes the count and lowers.
  */
-FORCEINLINE PKPCR KprcbRaiseForLock(PKIRQL OldIrql)
+FORCEINLINE PKPCR KprcbRaiseForLock(PULONGLONG Before)
 {
     PKPCR Pcr = KprcbThread.Fast;
-    USHORT Before = KprcbThread.IrqlAndHeldCount;
+    ULONGLONG Word = KprcbThread.LockWord;
 
-    if (__builtin_expect(Before >= DISPATCH_LEVEL || Pcr == NULL, 0)) {
+    if (__builtin_expect((ULONG)Word >= DISPATCH_LEVEL || Pcr == NULL, 0)) {
         return NULL;
     }
-    __atomic_store_n(&Pcr->ResidentIrql, DISPATCH_LEVEL, __ATOMIC_RELAXED);
+    __atomic_store_n(&Pcr->PrcbData.ResidentIrql, DISPATCH_LEVEL, __ATOMIC_RELAXED);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     if (__builtin_expect((__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & KPCR_REQUEST_MASK) != 0, 0)) {
         return NULL;
     }
-    if (__builtin_expect(KprcbThread.RaisedFrom[DISPATCH_LEVEL] != Before, 0)) {
-        KprcbThread.RaisedFrom[DISPATCH_LEVEL] = (KIRQL)Before;
+    if (__builtin_expect(KprcbThread.RaisedFrom[DISPATCH_LEVEL] != (KIRQL)Word, 0)) {
+        KprcbThread.RaisedFrom[DISPATCH_LEVEL] = (KIRQL)Word;
     }
-    *OldIrql = (KIRQL)Before;
+    *Before = Word;
     return Pcr;
 }
 
-FORCEINLINE VOID KprcbRecordLock(PVOID Held)
+FORCEINLINE VOID KprcbStoreLockWord(ULONGLONG Word)
 {
-    __atomic_store_n(&KprcbThread.Held[0], Held, __ATOMIC_RELAXED);
-    __atomic_store_n(&KprcbThread.IrqlAndHeldCount, KPRCB_ONE_LOCK_AT_DISPATCH, __ATOMIC_RELAXED);
+#ifdef __LP64__
+    __atomic_store_n(&KprcbThread.LockWord, Word, __ATOMIC_RELAXED);
+#else
+    KprcbThread.AcquireCount = (ULONG)(Word >> 32);
+    __atomic_store_n(&KprcbThread.LockState, (ULONG)Word, __ATOMIC_RELAXED);
+#endif
 }
 
-FORCEINLINE VOID KprcbUnrecordLock(VOID)
+/* Lets the processor go. */
+FORCEINLINE VOID KprcbStoreResidentWord(PKPCR Pcr, ULONGLONG Word)
 {
-    __atomic_store_n(&KprcbThread.Held[0], NULL, __ATOMIC_RELAXED);
-    __atomic_store_n(&KprcbThread.IrqlAndHeldCount, DISPATCH_LEVEL, __ATOMIC_RELAXED);
+#ifdef __LP64__
+    __atomic_store_n(&Pcr->PrcbData.ResidentWord, Word, __ATOMIC_RELEASE);
+#else
+    __atomic_store_n(&Pcr->PrcbData.SpinLockAcquireCount, (ULONG)(Word >> 32), __ATOMIC_RELAXED);
+    __atomic_store_n(&Pcr->PrcbData.ResidentIrql, (ULONG)Word, __ATOMIC_RELEASE);
+#endif
+}
+
+FORCEINLINE VOID KprcbRecordLock(PVOID Held, ULONGLONG Before)
+{
+    __atomic_store_n(&KprcbThread.Held[0], Held, __ATOMIC_RELAXED);
+    KprcbStoreLockWord((Before & ~(ULONGLONG)(DISPATCH_LEVEL - 1)) + KPRCB_ONE_ACQUIRE + KPRCB_ONE_LOCK_AT_DISPATCH);
 }
 
 FORCEINLINE VOID KprcbEndLock(PVOID Held, KIRQL OldIrql)
 {
     PKPCR Pcr = KprcbThread.Fast;
+    ULONGLONG Word = KprcbThread.LockWord;
 
-    if (__builtin_expect(KprcbThread.IrqlAndHeldCount != KPRCB_ONE_LOCK_AT_DISPATCH || Pcr == NULL ||
+    if (__builtin_expect((ULONG)Word != KPRCB_ONE_LOCK_AT_DISPATCH || Pcr == NULL ||
                              OldIrql != KprcbThread.RaisedFrom[DISPATCH_LEVEL],
                          0)) {
         KfEndLock(Held, OldIrql);
         return;
     }
+    Word = Word - KPRCB_ONE_LOCK_AT_DISPATCH + OldIrql;
     __atomic_store_n(&KprcbThread.Held[0], NULL, __ATOMIC_RELAXED);
-    __atomic_store_n(&KprcbThread.IrqlAndHeldCount, OldIrql, __ATOMIC_RELAXED);
+    KprcbStoreLockWord(Word);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    __atomic_store_n(&Pcr->ResidentIrql, OldIrql, __ATOMIC_RELEASE);
+    KprcbStoreResidentWord(Pcr, Word);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     if (__builtin_expect((__atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE) & KPCR_REQUEST_MASK) != 0, 0)) {
         KfLowerIrqlPending(Pcr);
@@ -103,20 +120,20 @@ FORCEINLINE VOID KprcbEndLock(PVOID Held, KIRQL OldIrql)
 FORCEINLINE KIRQL KeAcquireSpinLockRaiseToDpc(PKSPIN_LOCK SpinLock)
 {
     KSPIN_LOCK Free = 0;
-    KIRQL OldIrql;
+    ULONGLONG Before;
 
-    if (__builtin_expect(KprcbRaiseForLock(&OldIrql) == NULL, 0)) {
+    if (__builtin_expect(KprcbRaiseForLock(&Before) == NULL, 0)) {
         return KfAcquireSpinLock(SpinLock);
     }
     if (__builtin_expect(__atomic_compare_exchange_n(SpinLock, &Free, KprcbThread.SpinLockValue, 0, __ATOMIC_ACQUIRE,
                                                      __ATOMIC_RELAXED),
                          1)) {
-        KprcbRecordLock((PVOID)SpinLock);
+        KprcbRecordLock((PVOID)SpinLock, Before);
     } else {
         KprcbThread.Irql = DISPATCH_LEVEL;
         KfAwaitSpinLock(SpinLock);
     }
-    return OldIrql;
+    return (KIRQL)Before;
 }
 
 /* KeAcquireSpinLock (WDK: same). As above; *OldIrql is written last, after the lock is owned. */

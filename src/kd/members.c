@@ -95,7 +95,7 @@ void KdNameRequest(ULONGLONG Request, char *Text, size_t Size)
     static const KD_BIT Bits[] = {
         {KPCR_REQUEST_REVOKED, "REVOKED"}, {KPCR_REQUEST_DISPATCH, "DISPATCH"}, {KPCR_REQUEST_LAZY, "LAZY"},
         {KPCR_REQUEST_IPI, "IPI"},         {KPCR_REQUEST_STOP, "STOP"},         {KPCR_REQUEST_THREAD, "THREAD"},
-        {KPCR_REQUEST_PARKED, "PARKED"},
+        {KPCR_REQUEST_COUNT, "COUNT"},     {KPCR_REQUEST_PARKED, "PARKED"},
     };
 
     KdNameBits(Bits, ARRAYSIZE(Bits), Request, Text, Size);
@@ -187,8 +187,6 @@ const KD_MEMBER KdPcrMembers[] = {
     ROW(KPCR, Prcb, "KPRCB *", KdAddress, "its KPRCB", NULL),
     ROW(KPCR, Irql, "KIRQL", KdNumber, "level while owned by token", NULL),
     ROW(KPCR, HostProcessor, "ULONG", KdNumber, "host CPU of the idle thread", KdExplainHost),
-    ROW(KPCR, ResidentIrql, "ULONG", KdNumber, "level of the resident thread", NULL),
-    ROW(KPCR, SharedLock, "EX_SPIN_LOCK *", KdAddress, "lock that the resident reads without counting itself", NULL),
     ROW(KPCR, Request, "ULONG", KdHex, "what the owner is asked for", KdExplainPcrRequest),
     ROW(KPCR, Mailbox, "REQUEST_MAILBOX *", KdAddress, "mailboxes that wait here", NULL),
     ROW(KPCR, DpcInbox, "ULONGLONG", KdHex, "DPCs posted by others, not yet in the queue", NULL),
@@ -205,6 +203,7 @@ const KD_MEMBER KdPcrMembers[] = {
     ROW(KPCR, FenceTakes, "ULONG", KdNumber, "not 0: it executes a barrier after each", NULL),
     ROW(KPCR, FencedTakes, "ULONG", KdNumber, "how often it did", NULL),
     ROW(KPCR, TokenHeir, "KTHREAD *", KdAddress, "who gets the token next, having waited long", NULL),
+    ROW(KPCR, InterruptAcquires, "ULONG", KdNumber, "spin locks acquired in interrupts, not counted yet", NULL),
 #undef GROUP
 };
 const ULONG KdPcrMemberCount = ARRAYSIZE(KdPcrMembers);
@@ -244,9 +243,11 @@ const KD_MEMBER KdPrcbMembers[] = {
 #undef GROUP
 #define GROUP "Performance Counters"
     ROW(KPRCB, InterruptCount, "ULONG", KdNumber, "interrupts taken", NULL),
-    ROW(KPRCB, SpinLockAcquireCount, "ULONG", KdNumber, "spin locks acquired out of line", NULL),
+    ROW(KPRCB, SpinLockAcquireCount, "ULONG", KdNumber, "spin locks acquired", NULL),
     ROW(KPRCB, SpinLockContentionCount, "ULONG", KdNumber, "acquires that had to wait", NULL),
     ROW(KPRCB, SpinLockSpinCount, "ULONG", KdNumber, "looks at the locks meanwhile", NULL),
+    ROW(KPRCB, ResidentIrql, "ULONG", KdNumber, "level of the resident thread", NULL),
+    ROW(KPRCB, SharedLock, "EX_SPIN_LOCK *", KdAddress, "lock that the resident reads without counting itself", NULL),
 #undef GROUP
 #define GROUP "Inter-Processor Interrupts"
     ROW(KPRCB, ProcessorSignature, "ULONG", KdHex, "eax of cpuid leaf 1", NULL),

@@ -38,17 +38,21 @@ LONG KdProcessorOf(const KD_TARGET *Target, ULONGLONG Address)
     return (LONG)Index;
 }
 
+static ULONG KdResidentIrql(const KD_TARGET *Target, const UCHAR *Pcr)
+{
+    return (ULONG)KdGet(Target, Pcr + Target->Fields[KdKPCR_PrcbData].Offset, KdKPRCB_ResidentIrql);
+}
+
 static BOOLEAN KdSameOwnership(const KD_TARGET *Target, const UCHAR *First, const UCHAR *Second)
 {
-    static const KD_FIELD_INDEX Words[] = {KdKPCR_Irql, KdKPCR_ResidentIrql, KdKPCR_Request, KdKPCR_Owner,
-                                           KdKPCR_Resident};
+    static const KD_FIELD_INDEX Words[] = {KdKPCR_Irql, KdKPCR_Request, KdKPCR_Owner, KdKPCR_Resident};
 
     for (ULONG Index = 0; Index < ARRAYSIZE(Words); Index++) {
         if (KdGet(Target, First, Words[Index]) != KdGet(Target, Second, Words[Index])) {
             return FALSE;
         }
     }
-    return TRUE;
+    return KdResidentIrql(Target, First) == KdResidentIrql(Target, Second);
 }
 
 static BOOLEAN KdReadProcessors(const KD_TARGET *Target, PKD_SAMPLE Sample)
@@ -325,7 +329,7 @@ void KdFreeSample(PKD_SAMPLE Sample)
 
 KD_OWNED KdQueryOwner(const KD_TARGET *Target, const UCHAR *Pcr, PULONGLONG Owner, PULONG Irql)
 {
-    ULONG ResidentIrql = (ULONG)KdGet(Target, Pcr, KdKPCR_ResidentIrql);
+    ULONG ResidentIrql = KdResidentIrql(Target, Pcr);
     ULONGLONG Resident = KdGet(Target, Pcr, KdKPCR_Resident);
 
     *Owner = KdGet(Target, Pcr, KdKPCR_Owner);

@@ -369,7 +369,7 @@ static BOOLEAN KdIsSameLayout(const KD_TARGET *Target)
         KD_FIELD_INDEX Index;
         ULONG Offset, Size;
     } Own[] = {
-        SAME_FIELD(KPCR, Irql),        SAME_FIELD(KPCR, ResidentIrql),
+        SAME_FIELD(KPCR, Irql),        SAME_FIELD(KPRCB, ResidentIrql),
         SAME_FIELD(KPCR, Request),     SAME_FIELD(KPCR, DpcInbox),
         SAME_FIELD(KPCR, Owner),       SAME_FIELD(KPCR, TokenHeir),
         SAME_FIELD(KPCR, PrcbData),    SAME_FIELD(KPRCB, Number),

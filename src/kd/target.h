@@ -23,7 +23,6 @@
 /* clang-format off */
 #define KD_FIELDS(Needed, Optional) \
     Needed(KPCR, Irql) \
-    Needed(KPCR, ResidentIrql) \
     Needed(KPCR, Request) \
     Needed(KPCR, DpcInbox) \
     Needed(KPCR, Owner) \
@@ -33,6 +32,7 @@
     Optional(KPCR, TokenWaiters) \
     Optional(KPCR, TokenHeir) \
     Needed(KPRCB, Number) \
+    Needed(KPRCB, ResidentIrql) \
     Needed(KPRCB, Group) \
     Needed(KPRCB, GroupIndex) \
     Needed(KPRCB, CurrentThread) \

@@ -54,7 +54,6 @@ static VOID KiDescribePcr(PKI_DEBUG_WRITER Writer)
     KI_DESCRIBE_MEMBER(Writer, KPCR, Prcb);
     KI_DESCRIBE_MEMBER(Writer, KPCR, Irql);
     KI_DESCRIBE_MEMBER(Writer, KPCR, HostProcessor);
-    KI_DESCRIBE_MEMBER(Writer, KPCR, ResidentIrql);
     KI_DESCRIBE_MEMBER(Writer, KPCR, Request);
     KI_DESCRIBE_MEMBER(Writer, KPCR, DpcInbox);
     KI_DESCRIBE_MEMBER(Writer, KPCR, Owner);
@@ -76,6 +75,7 @@ static VOID KiDescribePrcb(PKI_DEBUG_WRITER Writer)
     KI_DESCRIBE_MEMBER(Writer, KPRCB, Number);
     KI_DESCRIBE_MEMBER(Writer, KPRCB, LockQueue);
     KI_DESCRIBE_MEMBER(Writer, KPRCB, InterruptCount);
+    KI_DESCRIBE_MEMBER(Writer, KPRCB, ResidentIrql);
     KI_DESCRIBE_MEMBER(Writer, KPRCB, DpcLastCount);
     KI_DESCRIBE_MEMBER(Writer, KPRCB, DpcRequestRate);
     KI_DESCRIBE_MEMBER(Writer, KPRCB, MinimumDpcRate);

@@ -82,7 +82,7 @@ static ULONG KiQueryIrql(PKPCR Pcr)
 {
     return __atomic_load_n(&Pcr->Owner, __ATOMIC_RELAXED) != NULL
                ? __atomic_load_n(&Pcr->Irql, __ATOMIC_RELAXED)
-               : __atomic_load_n(&Pcr->ResidentIrql, __ATOMIC_RELAXED);
+               : __atomic_load_n(&Pcr->PrcbData.ResidentIrql, __ATOMIC_RELAXED);
 }
 
 VOID KiPrintMachine(VOID)

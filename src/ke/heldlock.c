@@ -70,6 +70,7 @@ VOID KiForgetLockOutOfOrder(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
     }
     __atomic_store_n(&Block->Held[Index - 1], NULL, __ATOMIC_RELAXED);
     __atomic_store_n(&Block->HeldCount, (UCHAR)(Block->HeldCount - 1), __ATOMIC_RELAXED);
+    KiPublishAcquires(Block);
     KiUnmaskInterrupts(Block);
 }
 
@@ -94,6 +95,7 @@ BOOLEAN KiIsLockHeld(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
 
 VOID KiReleaseHeldLocks(KPRCB_THREAD_BLOCK *Block, ULONG Keep, ULONG KeepSurplus)
 {
+    KiPublishAcquires(Block);
     if (Block->HeldSurplus > KeepSurplus) {
         HalPrint("kprcb: %u locks of the unwound thread were not recorded and stay held\n",
                  (unsigned)(Block->HeldSurplus - KeepSurplus));

@@ -23,7 +23,7 @@ VOID KiPublishIrql(KPRCB_THREAD_BLOCK *Block, KIRQL Irql)
     if (__atomic_load_n(&Pcr->Owner, __ATOMIC_RELAXED) == Block->Thread) {
         __atomic_store_n(&Pcr->Irql, Irql, __ATOMIC_RELAXED);
     } else {
-        __atomic_store_n(&Pcr->ResidentIrql, Irql, __ATOMIC_RELEASE);
+        __atomic_store_n(&Pcr->PrcbData.ResidentIrql, Irql, __ATOMIC_RELEASE);
     }
 }
 
@@ -73,7 +73,25 @@ VOID KiPollHolding(KPRCB_THREAD_BLOCK *Block)
     KiLeaveFrame(&KprcbThread, &Frame);
 }
 
-/* The interrupted code may be anywhere. */
+/*
+ * The interrupted code may be anywhere, so between a load of AcquireCount and a store too. So it finds the count as it was.
+ * What the routines here acquired is counted as the thread lets the processor go, and COUNT keeps it off the fast path.
+ */
+static VOID KiPollUncounted(KPRCB_THREAD_BLOCK *Block)
+{
+    PKPCR Pcr = Block->Pcr;
+    ULONG Count = Block->AcquireCount;
+    ULONG Published = __atomic_load_n(&Pcr->PrcbData.SpinLockAcquireCount, __ATOMIC_RELAXED);
+
+    KiPollHolding(Block);
+    if (Block->AcquireCount != Count) {
+        Pcr->InterruptAcquires += Block->AcquireCount - Count;
+        Block->AcquireCount = Count;
+        __atomic_store_n(&Pcr->PrcbData.SpinLockAcquireCount, Published, __ATOMIC_RELAXED);
+        __atomic_fetch_or(&Pcr->Request, KPCR_REQUEST_COUNT, __ATOMIC_SEQ_CST);
+    }
+}
+
 VOID KiHostInterrupt(PVOID Frame)
 {
     KPRCB_THREAD_BLOCK *Block = &KprcbThread;
@@ -87,7 +105,7 @@ VOID KiHostInterrupt(PVOID Frame)
         PVOID Outer = Prcb->IpiFrame;
 
         Prcb->IpiFrame = Frame;
-        KiPollHolding(Block);
+        KiPollUncounted(Block);
         Prcb->IpiFrame = Outer;
     }
 }
@@ -125,7 +143,7 @@ VOID KiLookAgain(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr, ULONG Bits)
         if ((Request & (KPCR_REQUEST_WATCHED | KPCR_REQUEST_OVERDUE)) != 0) {
             KiEndWatchedTime(Pcr);
         }
-        if ((Request & Bits) == 0 || !KiTryTakeProcessor(Block, Pcr)) {
+        if ((Request & (Bits | KPCR_REQUEST_COUNT)) == 0 || !KiTryTakeProcessor(Block, Pcr)) {
             return;
         }
         KiSetOwnerIrql(Block, DISPATCH_LEVEL);

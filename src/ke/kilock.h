@@ -25,20 +25,30 @@ static inline VOID KiCount(ULONG *Counter, ULONG Increment)
     __atomic_store_n(Counter, *Counter + Increment, __ATOMIC_RELAXED);
 }
 
+/* On a free build the thread may own no processor. */
+static inline VOID KiPublishAcquires(KPRCB_THREAD_BLOCK *Block)
+{
+    if (__builtin_expect(Block->Irql >= DISPATCH_LEVEL, 1)) {
+        __atomic_store_n(&Block->Pcr->PrcbData.SpinLockAcquireCount, Block->AcquireCount, __ATOMIC_RELAXED);
+    }
+}
+
 /* A lock that was acquired out of line. */
 static inline VOID KiHoldLock(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
 {
+    ULONGLONG Word = Block->LockWord + KPRCB_ONE_ACQUIRE;
     ULONG Index = Block->HeldCount;
 
-    KiCount(&Block->Pcr->PrcbData.SpinLockAcquireCount, 1);
     if (__builtin_expect(Index < KPRCB_HELD_LOCKS, 1)) {
         /* The count first: an interrupt in between uses the next entry. */
-        __atomic_store_n(&Block->HeldCount, (UCHAR)(Index + 1), __ATOMIC_RELAXED);
+        KprcbStoreLockWord(Word + KPRCB_ONE_LOCK);
         __atomic_signal_fence(__ATOMIC_SEQ_CST);
         __atomic_store_n(&Block->Held[Index], Lock, __ATOMIC_RELAXED);
     } else {
+        KprcbStoreLockWord(Word);
         KiHoldSurplus(Block);
     }
+    KiPublishAcquires(Block);
 }
 
 static inline BOOLEAN KiIsLastLock(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
@@ -57,7 +67,8 @@ static inline VOID KiForgetLock(KPRCB_THREAD_BLOCK *Block, PVOID Lock)
 {
     if (__builtin_expect(KiIsLastLock(Block, Lock), 1)) {
         __atomic_store_n(&Block->Held[Block->HeldCount - 1], NULL, __ATOMIC_RELAXED);
-        __atomic_store_n(&Block->HeldCount, (UCHAR)(Block->HeldCount - 1), __ATOMIC_RELAXED);
+        KprcbStoreLockWord(Block->LockWord - KPRCB_ONE_LOCK);
+        KiPublishAcquires(Block); /* it may be an inline acquire's */
     } else {
         KiForgetLockOutOfOrder(Block, Lock);
     }
@@ -79,7 +90,7 @@ VOID KiDropRwSpinLock(KPRCB_THREAD_BLOCK *Block, PVOID Held);
 /* The owner of Pcr holds the lock shared without being counted in its word. */
 static inline BOOLEAN KiIsUncounted(PKPCR Pcr, PEX_SPIN_LOCK SpinLock)
 {
-    return __atomic_load_n(&Pcr->SharedLock, __ATOMIC_ACQUIRE) == (PVOID)(ULONG_PTR)SpinLock;
+    return __atomic_load_n(&Pcr->PrcbData.SharedLock, __ATOMIC_ACQUIRE) == (PVOID)(ULONG_PTR)SpinLock;
 }
 
 /* At the start of the machine: what is known of locks. */

@@ -18,6 +18,8 @@
  *   Resident,       holder of the token                     anyone (display),     guarded by the token
  *   LastOwner,                                              holder of the token
  *   OwnerRun
+ *   SpinLock-       the owner                               the next owner, and   relaxed: it comes with the processor; irql.h
+ *   AcquireCount                                            anyone (display)      has the rules
  *   StaleResidents  holder of the token adds, the displaced
  *                   resident subtracts
  *   TokenWaiters    a waiter adds itself before its last    who lets go           seq_cst on both sides, with Owner
@@ -117,7 +119,7 @@ VOID KiProcessBarrier(VOID)
 /* seq_cst: without membarrier it pairs, after the OR of Request, with the resident's exchange and load. */
 static BOOLEAN KiResidentIsAbove(PKPCR Pcr)
 {
-    return __atomic_load_n(&Pcr->ResidentIrql, __ATOMIC_SEQ_CST) >= DISPATCH_LEVEL;
+    return __atomic_load_n(&Pcr->PrcbData.ResidentIrql, __ATOMIC_SEQ_CST) >= DISPATCH_LEVEL;
 }
 
 /*
@@ -137,6 +139,12 @@ static BOOLEAN KiRevokeBias(PKPCR Pcr)
     return !KiResidentIsAbove(Pcr);
 }
 
+/* Who owns it now goes on where its last owner has ended. */
+static VOID KiTakeOverAcquires(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
+{
+    Block->AcquireCount = __atomic_load_n(&Pcr->PrcbData.SpinLockAcquireCount, __ATOMIC_RELAXED);
+}
+
 /* The token is held and the resident below DISPATCH_LEVEL: the thread is the owner. */
 static VOID KiFinishTake(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
 {
@@ -147,6 +155,7 @@ static VOID KiFinishTake(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
     Pcr->LastOwner = Thread;
     __atomic_store_n(&Pcr->PrcbData.CurrentThread, Thread, __ATOMIC_RELAXED);
     __atomic_store_n(&Pcr->Irql, DISPATCH_LEVEL, __ATOMIC_RELAXED);
+    KiTakeOverAcquires(Block, Pcr);
 }
 
 /* Waits a while for the resident to go below DISPATCH_LEVEL. */
@@ -157,9 +166,9 @@ static BOOLEAN KiAwaitResident(PKPCR Pcr, PKI_SPIN Spin)
     for (ULONG Pause = 0; Pause < KI_TOKEN_SPINS && KiResidentIsAbove(Pcr); Pause += 1) {
         HalPause();
     }
-    Seen = __atomic_load_n(&Pcr->ResidentIrql, __ATOMIC_ACQUIRE);
+    Seen = __atomic_load_n(&Pcr->PrcbData.ResidentIrql, __ATOMIC_ACQUIRE);
     if (Seen >= DISPATCH_LEVEL) {
-        HalPark(&Pcr->ResidentIrql, Seen, KI_TOKEN_SLEEP);
+        HalPark(&Pcr->PrcbData.ResidentIrql, Seen, KI_TOKEN_SLEEP);
         KiSpinSlept(Spin);
     }
     return !KiResidentIsAbove(Pcr);
@@ -187,7 +196,7 @@ VOID KiLoseBias(KPRCB_THREAD_BLOCK *Block)
     if (Thread->BiasThreshold < KI_LONGEST_BIAS_RUN) {
         Thread->BiasThreshold *= 2;
     }
-    HalWake(&Pcr->ResidentIrql, 0x7FFFFFFF);
+    HalWake(&Pcr->PrcbData.ResidentIrql, 0x7FFFFFFF);
     if (__atomic_load_n(&Pcr->Resident, __ATOMIC_ACQUIRE) != Thread) {
         KiNoticeDisplacement(Block);
     }
@@ -200,18 +209,19 @@ static BOOLEAN KiTakeByBias(KPRCB_THREAD_BLOCK *Block)
     ULONG Request;
 
     if (KiMachine.Biased) {
-        __atomic_store_n(&Pcr->ResidentIrql, DISPATCH_LEVEL, __ATOMIC_RELAXED);
+        __atomic_store_n(&Pcr->PrcbData.ResidentIrql, DISPATCH_LEVEL, __ATOMIC_RELAXED);
         __atomic_signal_fence(__ATOMIC_SEQ_CST);
         Request = __atomic_load_n(&Pcr->Request, __ATOMIC_ACQUIRE);
     } else {
-        (VOID) __atomic_exchange_n(&Pcr->ResidentIrql, DISPATCH_LEVEL, __ATOMIC_SEQ_CST);
+        (VOID) __atomic_exchange_n(&Pcr->PrcbData.ResidentIrql, DISPATCH_LEVEL, __ATOMIC_SEQ_CST);
         Request = __atomic_load_n(&Pcr->Request, __ATOMIC_SEQ_CST);
     }
     if ((Request & KPCR_REQUEST_REVOKED) == 0) {
         Block->Pcr = Pcr;
+        KiTakeOverAcquires(Block, Pcr);
         return TRUE;
     }
-    (VOID) __atomic_exchange_n(&Pcr->ResidentIrql, PASSIVE_LEVEL, __ATOMIC_SEQ_CST);
+    (VOID) __atomic_exchange_n(&Pcr->PrcbData.ResidentIrql, PASSIVE_LEVEL, __ATOMIC_SEQ_CST);
     KiLoseBias(Block);
     /* A poster may have taken the passing DISPATCH_LEVEL for an owner that looks again. */
     if ((__atomic_load_n(&Pcr->Request, __ATOMIC_SEQ_CST) & KI_PENDING) != 0) {
@@ -230,7 +240,7 @@ VOID KiRegainBias(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
         __atomic_load_n(&Pcr->StaleResidents, __ATOMIC_ACQUIRE) != 0) {
         return;
     }
-    __atomic_store_n(&Pcr->ResidentIrql, DISPATCH_LEVEL, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&Pcr->PrcbData.ResidentIrql, DISPATCH_LEVEL, __ATOMIC_SEQ_CST);
     __atomic_fetch_and(&Pcr->Request, ~(ULONG)KPCR_REQUEST_REVOKED, __ATOMIC_SEQ_CST);
     Thread->Biased = TRUE;
     Pcr->OwnerRun = 0;
@@ -449,6 +459,17 @@ VOID KiTakeThisProcessor(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
     KiTakeSlowly(Block, Pcr, NULL);
 }
 
+/* No interrupt comes any more. */
+static VOID KiPublishLastAcquires(KPRCB_THREAD_BLOCK *Block, PKPCR Pcr)
+{
+    if (__builtin_expect(Pcr->InterruptAcquires != 0, 0)) {
+        Block->AcquireCount += Pcr->InterruptAcquires;
+        Pcr->InterruptAcquires = 0;
+        __atomic_fetch_and(&Pcr->Request, ~(ULONG)KPCR_REQUEST_COUNT, __ATOMIC_SEQ_CST);
+    }
+    __atomic_store_n(&Pcr->PrcbData.SpinLockAcquireCount, Block->AcquireCount, __ATOMIC_RELAXED);
+}
+
 VOID KiLetGoProcessor(KPRCB_THREAD_BLOCK *Block, KIRQL NewIrql)
 {
     PKTHREAD Thread = Block->Thread;
@@ -457,6 +478,7 @@ VOID KiLetGoProcessor(KPRCB_THREAD_BLOCK *Block, KIRQL NewIrql)
     /* The level first: an interrupt that finds it at DISPATCH_LEVEL concludes that the thread owns the processor. */
     Block->Irql = NewIrql;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    KiPublishLastAcquires(Block, Pcr);
     if (__atomic_load_n(&Pcr->Owner, __ATOMIC_RELAXED) == Thread) {
         PKTHREAD Resident = Pcr->Resident;
 
@@ -467,11 +489,11 @@ VOID KiLetGoProcessor(KPRCB_THREAD_BLOCK *Block, KIRQL NewIrql)
         return;
     }
     if (KiMachine.Biased) {
-        __atomic_store_n(&Pcr->ResidentIrql, NewIrql, __ATOMIC_RELEASE);
+        __atomic_store_n(&Pcr->PrcbData.ResidentIrql, NewIrql, __ATOMIC_RELEASE);
         __atomic_signal_fence(__ATOMIC_SEQ_CST);
         Block->Fast = Pcr;
     } else {
-        (VOID) __atomic_exchange_n(&Pcr->ResidentIrql, NewIrql, __ATOMIC_SEQ_CST);
+        (VOID) __atomic_exchange_n(&Pcr->PrcbData.ResidentIrql, NewIrql, __ATOMIC_SEQ_CST);
     }
 }
 
@@ -480,7 +502,7 @@ BOOLEAN KiIsOwned(PKPCR Pcr)
     if (__atomic_load_n(&Pcr->Owner, __ATOMIC_SEQ_CST) != NULL) {
         return TRUE;
     }
-    if (__atomic_load_n(&Pcr->ResidentIrql, __ATOMIC_SEQ_CST) < DISPATCH_LEVEL) {
+    if (__atomic_load_n(&Pcr->PrcbData.ResidentIrql, __ATOMIC_SEQ_CST) < DISPATCH_LEVEL) {
         return FALSE;
     }
 #ifndef KPRCB_BREAK_SECOND_LOOK
@@ -488,7 +510,7 @@ BOOLEAN KiIsOwned(PKPCR Pcr)
         KiProcessBarrier();
     }
 #endif
-    return __atomic_load_n(&Pcr->ResidentIrql, __ATOMIC_SEQ_CST) >= DISPATCH_LEVEL ||
+    return __atomic_load_n(&Pcr->PrcbData.ResidentIrql, __ATOMIC_SEQ_CST) >= DISPATCH_LEVEL ||
            __atomic_load_n(&Pcr->Owner, __ATOMIC_SEQ_CST) != NULL;
 }
 

@@ -8,7 +8,7 @@
  * then on the word tells everything again.
  *
  *   word                 written by                                 read by                          ordering
- *   KPCR.SharedLock      the resident at DISPATCH_LEVEL or above:   writers, and readers that        relaxed, fence, then
+ *   KPRCB.SharedLock     the resident at DISPATCH_LEVEL or above:   writers, and readers that        relaxed, fence, then
  *                        the lock, or NULL                          convert                          the word (acquire);
  *                                                                                                    NULL: release / acquire
  *   the lock             + waiter by a writer, before membarrier    the resident, after its fence

@@ -59,7 +59,7 @@ static VOID KiLeaveShared(KPRCB_THREAD_BLOCK *Block, PEX_SPIN_LOCK SpinLock)
         return;
     }
     if (KiIsUncounted(Block->Pcr, SpinLock)) {
-        __atomic_store_n(&Block->Pcr->SharedLock, NULL, __ATOMIC_RELEASE);
+        __atomic_store_n(&Block->Pcr->PrcbData.SharedLock, NULL, __ATOMIC_RELEASE);
     } else {
         KiUncountShared(SpinLock);
     }
@@ -107,17 +107,25 @@ static VOID KiTakeShared(KPRCB_THREAD_BLOCK *Block, PEX_SPIN_LOCK SpinLock)
     }
 }
 
+/* The inline halves record before they know. */
+static VOID KiForgetAcquire(KPRCB_THREAD_BLOCK *Block)
+{
+    __atomic_store_n(&Block->Held[0], NULL, __ATOMIC_RELAXED);
+    KprcbStoreLockWord(Block->LockWord - KPRCB_ONE_ACQUIRE - KPRCB_ONE_LOCK);
+}
+
 VOID ExfAwaitSpinLockShared(PEX_SPIN_LOCK SpinLock)
 {
     KPRCB_THREAD_BLOCK *Block = &KprcbThread;
 
-    __atomic_store_n(&Block->Pcr->SharedLock, NULL, __ATOMIC_RELEASE);
+    KiForgetAcquire(Block);
+    __atomic_store_n(&Block->Pcr->PrcbData.SharedLock, NULL, __ATOMIC_RELEASE);
     KiTakeShared(Block, SpinLock);
 }
 
-VOID ExfAwaitSpinLockExclusive(PEX_SPIN_LOCK SpinLock)
+/* Not recorded. */
+static VOID KiAwaitExclusive(KPRCB_THREAD_BLOCK *Block, PEX_SPIN_LOCK SpinLock)
 {
-    KPRCB_THREAD_BLOCK *Block = &KprcbThread;
     KI_SPIN Spin = {
         .Reason = "a reader/writer spin lock, as a writer", .Object = (const void *)SpinLock, .Holding = TRUE};
     ULONGLONG Begin = KiBeginWait(Block);
@@ -140,6 +148,12 @@ VOID ExfAwaitSpinLockExclusive(PEX_SPIN_LOCK SpinLock)
     KiHoldLock(Block, KPRCB_HELD_EXCLUSIVE(SpinLock));
 }
 
+VOID ExfAwaitSpinLockExclusive(PEX_SPIN_LOCK SpinLock)
+{
+    KiForgetAcquire(&KprcbThread);
+    KiAwaitExclusive(&KprcbThread, SpinLock);
+}
+
 static VOID KiCheckNotHeld(KPRCB_THREAD_BLOCK *Block, PEX_SPIN_LOCK SpinLock)
 {
     if (Block->HeldCount != 0 && Block->Checked &&
@@ -160,7 +174,7 @@ static VOID KiAcquireExclusive(KPRCB_THREAD_BLOCK *Block, PEX_SPIN_LOCK SpinLock
     if (KiEnterExclusive(SpinLock)) {
         KiHoldLock(Block, KPRCB_HELD_EXCLUSIVE(SpinLock));
     } else {
-        ExfAwaitSpinLockExclusive(SpinLock);
+        KiAwaitExclusive(Block, SpinLock);
     }
 }
 
@@ -278,7 +292,7 @@ static BOOLEAN KiConvertBiased(KPRCB_THREAD_BLOCK *Block, PEX_SPIN_LOCK SpinLock
                                         __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
     }
     if (!Counted) {
-        __atomic_store_n(&Block->Pcr->SharedLock, NULL, __ATOMIC_RELEASE);
+        __atomic_store_n(&Block->Pcr->PrcbData.SharedLock, NULL, __ATOMIC_RELEASE);
     }
     return TRUE;
 }

@@ -40,7 +40,7 @@ static inline PKPCR ProcessorAt(ULONG Index)
 /* Not for the eyes of ThreadSanitizer: a display of words that their owner writes. */
 __attribute__((no_sanitize("thread"))) static BOOLEAN IsAtIpiLevel(PKPCR Pcr)
 {
-    return Pcr->Irql == IPI_LEVEL || Pcr->ResidentIrql == IPI_LEVEL;
+    return Pcr->Irql == IPI_LEVEL || Pcr->PrcbData.ResidentIrql == IPI_LEVEL;
 }
 
 /* --- A call that checks itself --- */

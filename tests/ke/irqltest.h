@@ -35,7 +35,7 @@ static inline ULONG ProcessorLevel(void)
 
     return __atomic_load_n(&Pcr->Owner, __ATOMIC_ACQUIRE) != NULL
                ? Pcr->Irql
-               : __atomic_load_n(&Pcr->ResidentIrql, __ATOMIC_ACQUIRE);
+               : __atomic_load_n(&Pcr->PrcbData.ResidentIrql, __ATOMIC_ACQUIRE);
 }
 
 static inline BOOLEAN ProcessorIsFree(void)
@@ -43,7 +43,7 @@ static inline BOOLEAN ProcessorIsFree(void)
     PKPCR Pcr = KeGetPcr();
 
     return __atomic_load_n(&Pcr->Owner, __ATOMIC_ACQUIRE) == NULL &&
-           __atomic_load_n(&Pcr->ResidentIrql, __ATOMIC_ACQUIRE) < DISPATCH_LEVEL;
+           __atomic_load_n(&Pcr->PrcbData.ResidentIrql, __ATOMIC_ACQUIRE) < DISPATCH_LEVEL;
 }
 
 static inline void ExpectLevel(KIRQL Irql)

@@ -153,7 +153,7 @@ static BOOLEAN AwaitPost(LOOK *Look, ULONG Round, time_t Guard)
         } else if (Seconds() - Start > Guard && KeRemoveQueueDpc(&Look->Dpc)) {
             print_message("post %u lost: Request %08X, ResidentIrql %u, Owner %p\n", (unsigned)Round,
                           (unsigned)__atomic_load_n(&PcrOf(TARGET)->Request, __ATOMIC_SEQ_CST),
-                          (unsigned)__atomic_load_n(&PcrOf(TARGET)->ResidentIrql, __ATOMIC_SEQ_CST),
+                          (unsigned)__atomic_load_n(&PcrOf(TARGET)->PrcbData.ResidentIrql, __ATOMIC_SEQ_CST),
                           (void *)__atomic_load_n(&PcrOf(TARGET)->Owner, __ATOMIC_SEQ_CST));
             return TRUE;
         }

@@ -322,7 +322,7 @@ static void processors_in_a_rendezvous_that_is_not_complete_freeze(void **State)
             PKPCR Pcr = KiProcessor(Index);
 
             while (__atomic_load_n(&Pcr->Irql, __ATOMIC_RELAXED) != IPI_LEVEL &&
-                   __atomic_load_n(&Pcr->ResidentIrql, __ATOMIC_RELAXED) != IPI_LEVEL) {
+                   __atomic_load_n(&Pcr->PrcbData.ResidentIrql, __ATOMIC_RELAXED) != IPI_LEVEL) {
                 sched_yield();
             }
         }

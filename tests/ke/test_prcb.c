@@ -41,8 +41,6 @@ static const PLACE Places[] = {
     PCR(Self, Start),
     PCR(Prcb, Start),
     PCR(HostProcessor, Start),
-    PCR(ResidentIrql, Resident),
-    PCR(SharedLock, Resident),
     PCR(Request, Remote),
     PCR(Mailbox, Remote),
     PCR(DpcInbox, Inbox),
@@ -69,7 +67,9 @@ static const PLACE Places[] = {
     PRCB(ThreadDpcEnable, Start),
     PRCB(LockQueue, Owner),
     PRCB(InterruptCount, Owner),
-    PRCB(SpinLockAcquireCount, Owner),
+    PRCB(ResidentIrql, Resident),
+    PRCB(SpinLockAcquireCount, Resident),
+    PRCB(SharedLock, Resident),
     PRCB(DpcLastCount, Owner),
     PRCB(DpcRequestRate, Owner),
     PRCB(DpcStack, Owner),
@@ -301,13 +301,13 @@ static void test_level_of_the_processor_is_that_of_its_owner(void **State)
     for (ULONG Round = 0; Round < 2; Round += 1) {
         OldIrql = KeRaiseIrqlToDpcLevel();
         assert_ptr_equal(KiQueryOwner(Pcr), KeGetCurrentThread());
-        assert_int_equal(Round == 0 ? Pcr->ResidentIrql : Pcr->Irql, DISPATCH_LEVEL);
+        assert_int_equal(Round == 0 ? Pcr->PrcbData.ResidentIrql : Pcr->Irql, DISPATCH_LEVEL);
         KeRaiseIrql(SYNCH_LEVEL, &Higher);
-        assert_int_equal(Round == 0 ? Pcr->ResidentIrql : Pcr->Irql, SYNCH_LEVEL);
+        assert_int_equal(Round == 0 ? Pcr->PrcbData.ResidentIrql : Pcr->Irql, SYNCH_LEVEL);
         KeLowerIrql(Higher);
-        assert_int_equal(Round == 0 ? Pcr->ResidentIrql : Pcr->Irql, DISPATCH_LEVEL);
+        assert_int_equal(Round == 0 ? Pcr->PrcbData.ResidentIrql : Pcr->Irql, DISPATCH_LEVEL);
         KeLowerIrql(OldIrql);
-        assert_int_equal(Round == 0 ? Pcr->ResidentIrql : Pcr->Irql, PASSIVE_LEVEL);
+        assert_int_equal(Round == 0 ? Pcr->PrcbData.ResidentIrql : Pcr->Irql, PASSIVE_LEVEL);
         assert_null(KiQueryOwner(Pcr));
         (void)KeSetSystemAffinityThreadEx(2);
         Pcr = KiProcessor(1);

@@ -44,7 +44,7 @@ static void ExpectBugCheck(MISUSE *This, ULONG Code, ULONG Reached, ULONG_PTR Pa
     assert_true(Result.Parameter[0] == Parameter1);
     assert_true(Result.Parameter[1] == Parameter2);
     assert_int_equal(KeGetCurrentIrql(), PASSIVE_LEVEL);
-    assert_int_equal(__atomic_load_n(&KeGetPcr()->ResidentIrql, __ATOMIC_ACQUIRE), PASSIVE_LEVEL);
+    assert_int_equal(__atomic_load_n(&KeGetPcr()->PrcbData.ResidentIrql, __ATOMIC_ACQUIRE), PASSIVE_LEVEL);
     assert_null(__atomic_load_n(&KeGetPcr()->Owner, __ATOMIC_ACQUIRE));
 }
 

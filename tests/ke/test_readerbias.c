@@ -36,7 +36,7 @@ static int SetUpBiased(void **State)
 
 static PVOID SharedLock(ULONG Processor)
 {
-    return __atomic_load_n(&KiProcessor(Processor)->SharedLock, __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&KiProcessor(Processor)->PrcbData.SharedLock, __ATOMIC_ACQUIRE);
 }
 
 static void a_resident_is_not_counted(void **State)

@@ -97,6 +97,7 @@ static void *HoldUntilAwaited(void *Context)
 {
     const KIND *Kind = Context;
     PKTHREAD Waiter = Prcb(0)->CurrentThread;
+    ULONG Acquired = Read(&Prcb(1)->SpinLockAcquireCount);
     KLOCK_QUEUE_HANDLE Handle;
 
     Check(KprcbAttachThread(1) == STATUS_SUCCESS);
@@ -108,6 +109,7 @@ static void *HoldUntilAwaited(void *Context)
     Check(Read(&Prcb(1)->SpinLockContentionCount) == 0);
     Check(Read(&Prcb(1)->SpinLockSpinCount) == 0);
     Kind->Release(&Handle);
+    Check(Read(&Prcb(1)->SpinLockAcquireCount) == Acquired + 1);
     Check(KprcbDetachThread() == STATUS_SUCCESS);
     return NULL;
 }
@@ -118,6 +120,7 @@ static void a_wait_is_counted_on_the_waiters_processor(void **State)
     for (ULONG Index = 0; Index < ARRAYSIZE(Kinds); Index += 1) {
         ULONG Contended = Read(&Prcb(0)->SpinLockContentionCount);
         ULONG Spins = Read(&Prcb(0)->SpinLockSpinCount);
+        ULONG Acquired = Read(&Prcb(0)->SpinLockAcquireCount);
         KLOCK_QUEUE_HANDLE Handle;
         pthread_t Holder;
 
@@ -128,6 +131,7 @@ static void a_wait_is_counted_on_the_waiters_processor(void **State)
         assert_int_equal(Read(&Prcb(0)->SpinLockContentionCount), Contended + 1);
         assert_true(Read(&Prcb(0)->SpinLockSpinCount) - Spins >= ENOUGH);
         Kinds[Index].End(&Handle);
+        assert_int_equal(Read(&Prcb(0)->SpinLockAcquireCount), Acquired + 1);
         JoinThread(Holder);
         assert_int_equal(WrongLine, 0);
     }

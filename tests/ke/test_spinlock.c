@@ -181,7 +181,7 @@ static void pitfall_22_old_irql_is_written_after_the_lock_is_owned(void **State)
         KeAcquireSpinLock(&Lock, &SharedOld);
         Thread = StartThread(ShareOldIrql, NULL);
         AwaitCount(&Waits, 1);
-        while (__atomic_load_n(&Other->ResidentIrql, __ATOMIC_ACQUIRE) < DISPATCH_LEVEL &&
+        while (__atomic_load_n(&Other->PrcbData.ResidentIrql, __ATOMIC_ACQUIRE) < DISPATCH_LEVEL &&
                __atomic_load_n(&Other->Owner, __ATOMIC_ACQUIRE) == NULL) {
             sched_yield();
         }

@@ -43,7 +43,7 @@ static void ExpectBugCheck(MISUSE *This, ULONG Code, ULONG Reached, KPRCB_BUGCHE
     assert_int_equal(Result->Code, Code);
     assert_int_equal(This->Reached, Reached);
     assert_int_equal(KeGetCurrentIrql(), PASSIVE_LEVEL);
-    assert_int_equal(__atomic_load_n(&KeGetPcr()->ResidentIrql, __ATOMIC_ACQUIRE), PASSIVE_LEVEL);
+    assert_int_equal(__atomic_load_n(&KeGetPcr()->PrcbData.ResidentIrql, __ATOMIC_ACQUIRE), PASSIVE_LEVEL);
     assert_null(__atomic_load_n(&KeGetPcr()->Owner, __ATOMIC_ACQUIRE));
 }
 

@@ -327,7 +327,7 @@ static void AwaitRing(RING *Ring, ULONG Round, ULONG Random)
             PKPCR Pcr = KeGetPcr() - Ring->Processor + (Ring->Processor + 1) % PROCESSORS;
 
             fprintf(stderr, "post %u of processor %u lost: Request %08X, ResidentIrql %u\n", (unsigned)Round, (unsigned)Ring->Processor,
-                    (unsigned)Pcr->Request, (unsigned)Pcr->ResidentIrql);
+                    (unsigned)Pcr->Request, (unsigned)Pcr->PrcbData.ResidentIrql);
             abort();
         }
     }

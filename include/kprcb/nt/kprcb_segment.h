@@ -49,7 +49,7 @@ FORCEINLINE BOOLEAN KprcbIsWide(ULONG Offset)
 {
     return KPRCB_WITHIN(Offset, Self) || KPRCB_WITHIN(Offset, Prcb) || KPRCB_WITHIN(Offset, Owner) ||
            KPRCB_WITHIN(Offset, Resident) || KPRCB_WITHIN(Offset, LastOwner) || KPRCB_WITHIN(Offset, TokenHeir) ||
-           KPRCB_WITHIN(Offset, SharedLock) || KPRCB_WITHIN(Offset, Mailbox) ||
+           KPRCB_WITHIN(Offset, PrcbData.SharedLock) || KPRCB_WITHIN(Offset, Mailbox) ||
            KPRCB_WITHIN(Offset, PrcbData.CurrentThread) || KPRCB_WITHIN(Offset, PrcbData.IdleThread) ||
            KPRCB_WITHIN(Offset, PrcbData.DpcThread) || KPRCB_WITHIN_CALL_DPC(Offset) ||
            KPRCB_WITHIN(Offset, PrcbData.GroupSetMember) || KPRCB_WITHIN(Offset, PrcbData.LockQueue) ||
