@@ -22,8 +22,9 @@
 #define KI_PRESS_PERIOD 1000000    /* ns */
 #define KI_BARRIER_SLEEP 100000000 /* ns; the last to come ends it, and the host's interrupt */
 
-static ULONG volatile KiBroadcastLock;
-static ULONG volatile KiBarrierSleepers;
+/* On lines of their own: every call writes the first, every processor that comes reads the second. */
+static DECLSPEC_ALIGN(KPRCB_CACHE_LINE) ULONG volatile KiBroadcastLock;
+static DECLSPEC_ALIGN(KPRCB_CACHE_LINE) ULONG volatile KiBarrierSleepers;
 
 VOID KiAbandonCalls(VOID)
 {

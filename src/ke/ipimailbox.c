@@ -66,10 +66,14 @@ static BOOLEAN KiIsTargetCountZero(PKPRCB Sender)
 static VOID KiPushMailbox(PKPRCB Sender, PKPCR Target, const KREQUEST_PACKET *Packet)
 {
     REQUEST_MAILBOX *Mailbox = &KiMailboxes[KiNumberOfTarget(Target) * KiMailboxStride + Sender->Number];
-    REQUEST_MAILBOX *Head = __atomic_load_n(&Target->Mailbox, __ATOMIC_RELAXED);
+    REQUEST_MAILBOX *Head;
 
+    /* Both lines are the target's, and come at the same time, the second one once: the load would fetch it to read. */
+    HalPrefetchForWrite(Mailbox);
+    HalPrefetchForWrite(&Target->Mailbox);
     Mailbox->RequestPacket = *Packet;
     Mailbox->RequestSummary = IPI_PACKET_READY;
+    Head = __atomic_load_n(&Target->Mailbox, __ATOMIC_RELAXED);
     do {
         Mailbox->Next = Head;
     } while (!__atomic_compare_exchange_n(&Target->Mailbox, &Head, Mailbox, FALSE, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
