@@ -171,6 +171,7 @@ static void test_caches(void **State)
 static void test_groups(void **State)
 {
     const GROUP_RELATIONSHIP *Group;
+    const PROCESSOR_GROUP_INFO *Infos;
 
     (void)State;
     Start(NULL, 7, 14, 4);
@@ -180,26 +181,30 @@ static void test_groups(void **State)
     Group = &Records[0]->Group;
     assert_int_equal(Group->MaximumGroupCount, 4);
     assert_int_equal(Group->ActiveGroupCount, 2);
-    assert_int_equal(Group->GroupInfo[0].MaximumProcessorCount, 4);
-    assert_int_equal(Group->GroupInfo[0].ActiveProcessorCount, 4);
-    assert_true(Group->GroupInfo[0].ActiveProcessorMask == 15);
-    assert_int_equal(Group->GroupInfo[1].MaximumProcessorCount, 4);
-    assert_int_equal(Group->GroupInfo[1].ActiveProcessorCount, 3);
-    assert_true(Group->GroupInfo[1].ActiveProcessorMask == 7);
+    Infos = Group->GroupInfo;
+    assert_int_equal(Infos[0].MaximumProcessorCount, 4);
+    assert_int_equal(Infos[0].ActiveProcessorCount, 4);
+    assert_true(Infos[0].ActiveProcessorMask == 15);
+    assert_int_equal(Infos[1].MaximumProcessorCount, 4);
+    assert_int_equal(Infos[1].ActiveProcessorCount, 3);
+    assert_true(Infos[1].ActiveProcessorMask == 7);
     StopMachine();
 }
 
 static void test_a_package_spans_groups(void **State)
 {
+    PGROUP_AFFINITY Masks;
+
     (void)State;
     Start("1:1:4:2", 0, 0, 3);
     Query(NULL, RelationProcessorPackage);
     assert_int_equal(RecordCount, 1);
     ExpectRecord(0, RelationProcessorPackage, 32 + 3 * sizeof(GROUP_AFFINITY));
     assert_int_equal(Records[0]->Processor.GroupCount, 3);
-    ExpectMask(&Records[0]->Processor.GroupMask[0], 0, 7);
-    ExpectMask(&Records[0]->Processor.GroupMask[1], 1, 7);
-    ExpectMask(&Records[0]->Processor.GroupMask[2], 2, 3);
+    Masks = Records[0]->Processor.GroupMask;
+    ExpectMask(&Masks[0], 0, 7);
+    ExpectMask(&Masks[1], 1, 7);
+    ExpectMask(&Masks[2], 2, 3);
     /* Cores do not: processors 2 and 3 of one core are in two groups. */
     Query(NULL, RelationProcessorCore);
     assert_int_equal(RecordCount, 5);

@@ -108,7 +108,7 @@ static void ReadHistory(SEEN *Seen, ULONG Processor)
     for (ULONG Index = 0; Index < Count; Index += 1) {
         double Off = ScaleOf(&Entries[Index]) - ScaleOf(&Entries[0]);
 
-        CHECK(Entries[Index].Routine > Imagined(IMAGINED) || (Off < 0.001 && Off > -0.001));
+        CHECK((ULONG_PTR)Entries[Index].Routine > (ULONG_PTR)Imagined(IMAGINED) || (Off < 0.001 && Off > -0.001));
         CHECK(Index == 0 || Entries[Index].Routine != Entries[Index - 1].Routine);
         CHECK(Entries[Index].Count != 0);
         CHECK(Entries[Index].LongestTime <= Entries[Index].TotalTime);
