@@ -62,6 +62,10 @@ inline ULONG SampleAdd(ULONG a, ULONG b)
     return a + b;
 }
 
+/* A bare __inline is inlined, or it is not found: without optimisation drivers must say static as well. */
+#ifndef __OPTIMIZE__
+static
+#endif
 __inline ULONG SampleTwice(ULONG a)
 {
     return SampleAdd(a, a);
