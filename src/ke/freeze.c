@@ -27,8 +27,6 @@
 #include "ipiprotocol.h"
 
 #define KI_FREEZE_PAUSES 2000
-#define KI_FREEZE_PRESS 1000000 /* ns */
-#define KI_FREEZE_STEPS 64      /* pauses between two looks at the clock */
 #define KI_NOT_TO_FREEZE ((PKPRCB)&KiFreeze)
 
 static PKPRCB volatile KiFreezeOwner;
@@ -62,17 +60,22 @@ ULONG KiFreezeDepthHere(KPRCB_THREAD_BLOCK *Block)
                : 0;
 }
 
-VOID KiForbidFreeze(VOID)
+/* Who waits for another's thaw is one of its targets. */
+static VOID KiTakeFreezeLock(PKPRCB Prcb)
 {
     KI_SPIN Spin = {.Reason = KI_THAW_REASON, .Object = (const void *)&KiFreezeOwner, .Holding = TRUE};
     PKPRCB Nobody = NULL;
 
-    while (!__atomic_compare_exchange_n(&KiFreezeOwner, &Nobody, KI_NOT_TO_FREEZE, FALSE, __ATOMIC_ACQUIRE,
-                                        __ATOMIC_RELAXED)) {
+    while (!__atomic_compare_exchange_n(&KiFreezeOwner, &Nobody, Prcb, FALSE, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
         Nobody = NULL;
         KiSpin(&Spin);
     }
     KiEndSpin(&Spin);
+}
+
+VOID KiForbidFreeze(VOID)
+{
+    KiTakeFreezeLock(KI_NOT_TO_FREEZE);
 }
 
 VOID KiAllowFreeze(VOID)
@@ -119,39 +122,17 @@ VOID KiServeFreeze(KPRCB_THREAD_BLOCK *Block)
 
 /* --- Who freezes --- */
 
-/* Waits until IpiFrozen of a processor is State. Press: interrupts its owner now and then. */
-static VOID KiAwaitFrozen(PKPCR Pcr, ULONG State, BOOLEAN Press)
+static VOID KiAwaitFrozen(PKPRCB Prcb, PKPCR Target, ULONG State)
 {
+    KI_SPIN Spin = {.Reason = State == TARGET_FROZEN ? "a processor to freeze" : "a frozen processor to run again",
+                    .Object = Target,
+                    .Holding = TRUE};
     ULONGLONG Pressed = 0;
 
-    for (ULONG Steps = 1; KiLoadFrozen(&Pcr->PrcbData) != State; Steps += 1) {
-        KiPauseOrYield(Steps);
-        if (Press && Steps % KI_FREEZE_STEPS == 0) {
-            ULONGLONG Now = HalMonotonicTime();
-
-            if (Pressed == 0) {
-                Pressed = Now;
-            } else if (Now - Pressed >= KI_FREEZE_PRESS) {
-                KiPress(Pcr);
-                Pressed = Now;
-            }
-        }
+    while (KiLoadFrozen(&Target->PrcbData) != State) {
+        KiSpinForTargets(Prcb, &Spin, &Pressed);
     }
-}
-
-/* Who waits for another's thaw is one of its targets. */
-static VOID KiTakeFreezeLock(KPRCB_THREAD_BLOCK *Block)
-{
-    PKPRCB Prcb = &Block->Pcr->PrcbData;
-    PKPRCB Nobody = NULL;
-
-    for (ULONG Steps = 1;
-         !__atomic_compare_exchange_n(&KiFreezeOwner, &Nobody, Prcb, FALSE, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
-         Steps += 1) {
-        Nobody = NULL;
-        KiPauseOrYield(Steps);
-        KiPoll(Block);
-    }
+    KiEndSpin(&Spin);
 }
 
 static VOID KiFreezeOthers(PKPRCB Prcb)
@@ -166,7 +147,7 @@ static VOID KiFreezeOthers(PKPRCB Prcb)
     }
     for (ULONG Index = 0; Index < Count; Index += 1) {
         if (Index != Prcb->Number) {
-            KiAwaitFrozen(KiProcessor(Index), TARGET_FROZEN, TRUE);
+            KiAwaitFrozen(Prcb, KiProcessor(Index), TARGET_FROZEN);
         }
     }
 }
@@ -185,8 +166,8 @@ BOOLEAN KeFreezeExecution(PKTRAP_FRAME TrapFrame, PKEXCEPTION_FRAME ExceptionFra
     if (OldIrql < HIGH_LEVEL) {
         KfRaiseIrql(HIGH_LEVEL);
     }
-    KiTakeFreezeLock(Block);
     Prcb = &Block->Pcr->PrcbData;
+    KiTakeFreezeLock(Prcb);
     KiFreeze.Depth = 1;
     KiFreeze.OldIrql = OldIrql;
     KiFreeze.OldFrame = Prcb->IpiFrame;
@@ -211,7 +192,7 @@ static VOID KiThawOthers(PKPRCB Prcb)
     }
     for (ULONG Index = 0; Index < Count; Index += 1) {
         if (Index != Prcb->Number) {
-            KiAwaitFrozen(KiProcessor(Index), 0, FALSE);
+            KiAwaitFrozen(Prcb, KiProcessor(Index), 0);
         }
     }
     Prcb->IpiFrame = KiFreeze.OldFrame;

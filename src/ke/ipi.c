@@ -293,8 +293,7 @@ VOID KiPressTargets(PKPRCB Prcb)
     }
 }
 
-/* A step of a wait for targets. Pressed: when they were pressed last, at first 0. */
-static VOID KiSpinForTargets(PKPRCB Prcb, PKI_SPIN Spin, ULONGLONG *Pressed)
+VOID KiSpinForTargets(PKPRCB Prcb, PKI_SPIN Spin, ULONGLONG *Pressed)
 {
     ULONGLONG Now;
 

@@ -62,6 +62,9 @@ ULONG KiTakeSummaryBits(PKPRCB Prcb, ULONG Bits);
 /* Fills the sender's CurrentPacket and WorkerRoutine, which two protocols have. */
 VOID KiFillPacket(PKPRCB Sender, const KREQUEST_PACKET *Packet);
 
+/* A step of Prcb's wait for targets. Pressed: when they were pressed last, at first 0. */
+VOID KiSpinForTargets(PKPRCB Prcb, PKI_SPIN Spin, ULONGLONG *Pressed);
+
 /* The first of the targets in *Mask, which loses it. */
 static inline PKPCR KiNextTarget(ULONG Group, KAFFINITY *Mask)
 {

@@ -190,6 +190,7 @@ static void names_of_codes(void **State)
 
 static ULONG volatile Held, LetGo;
 static PKTHREAD volatile Holder;
+static PKPCR volatile HolderPcr;
 static KSPIN_LOCK QueuedLock;
 
 static void *HoldLocks(void *Context)
@@ -200,6 +201,7 @@ static void *HoldLocks(void *Context)
     KeAcquireSpinLock(&SpinLock, &OldIrql);
     KeAcquireInStackQueuedSpinLockAtDpcLevel(&QueuedLock, &Handle);
     Holder = KeGetCurrentThread();
+    HolderPcr = KeGetPcr();
     CountOne(&Held);
     AwaitCount(&LetGo, 1);
     KeReleaseInStackQueuedSpinLockFromDpcLevel(&Handle);
@@ -225,6 +227,12 @@ static void *WaitForQueuedLock(void *Context)
     return Context;
 }
 
+static void *WaitForFreeze(void *Context)
+{
+    KeThawExecution(KeFreezeExecution(NULL, NULL));
+    return Context;
+}
+
 /* Reads the pipe until Part has come. */
 static void AwaitText(int Pipe, const char *Part)
 {
@@ -239,8 +247,10 @@ static void AwaitText(int Pipe, const char *Part)
     }
 }
 
+/* Lock: what is waited for; NULL: the holder's processor. */
 static void ReportHang(void *(*Waiter)(void *), const char *Reason, PKSPIN_LOCK Lock)
 {
+    char Awaited[128];
     char Line[128];
     pthread_t Threads[2];
     int Ends[2];
@@ -249,14 +259,14 @@ static void ReportHang(void *(*Waiter)(void *), const char *Reason, PKSPIN_LOCK 
     Held = LetGo = 0;
     Text[0] = '\0';
     assert_int_equal(pipe(Ends), 0);
-    StartMachine(3, TestFlags);
+    StartMachine(3, TestFlags | KPRCB_NO_SIGNALS);
     KprcbSetHangReport(20);
     Threads[0] = StartThread(HoldLocks, NULL);
     AwaitCount(&Held, 1);
     dup2(Ends[1], STDERR_FILENO);
     Threads[1] = StartThread(Waiter, NULL);
-    snprintf(Line, sizeof(Line), "ms for %s (%p)", Reason, (void *)Lock);
-    AwaitText(Ends[0], Line);
+    snprintf(Awaited, sizeof(Awaited), "ms for %s (%p)", Reason, Lock != NULL ? (void *)Lock : (void *)HolderPcr);
+    AwaitText(Ends[0], Awaited);
     snprintf(Line, sizeof(Line), "owner %p, IRQL 2", (void *)Holder);
     AwaitText(Ends[0], Line);
     snprintf(Line, sizeof(Line), "thread %p (host id", (void *)Holder);
@@ -267,8 +277,7 @@ static void ReportHang(void *(*Waiter)(void *), const char *Reason, PKSPIN_LOCK 
     AwaitText(Ends[0], "test_hang"); /* the stack */
     /* The period doubles: a second report. */
     Text[0] = '\0';
-    snprintf(Line, sizeof(Line), "ms for %s (%p)", Reason, (void *)Lock);
-    AwaitText(Ends[0], Line);
+    AwaitText(Ends[0], Awaited);
     KprcbSetHangReport(0);
     CountOne(&LetGo);
     JoinThread(Threads[0]);
@@ -286,6 +295,7 @@ static void a_wait_without_progress_names_the_lock_and_its_holder(void **State)
     UNREFERENCED_PARAMETER(State);
     ReportHang(WaitForSpinLock, "a spin lock", &SpinLock);
     ReportHang(WaitForQueuedLock, "a queued spin lock", &QueuedLock);
+    ReportHang(WaitForFreeze, "a processor to freeze", NULL);
 }
 
 int main(void)
