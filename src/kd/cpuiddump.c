@@ -8,8 +8,8 @@
  *
  * A record may leave out leaves: extracts leave out those that are of no interest or zero. One that lacks leaf 0, or one
  * of 1, 2, 7 and 0x80000001 to 0x80000008 though a maximum tells of it, is refused as truncated. Other leaves count as
- * zeros, and the record remembers which were asked for. A list of subleaves ends where the record does. That a processor has no extended leaves and that its
- * record was cut off before them look alike.
+ * zeros, and the record remembers which were asked for. A list of subleaves ends where the record does. That a processor
+ * has no extended leaves and that its record was cut off before them look alike.
  *
  * Test: tests/kd/test_cpuiddump.c.
  */

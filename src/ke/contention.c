@@ -31,7 +31,6 @@
  */
 #include "ki.h"
 
-#define KI_SLOTS 64
 #define KI_WAITS 8
 #define KI_HOT_PART 3  /* a lock is hot for a thread that spends one part in so many of its time waiting for it */
 #define KI_TURN 100000 /* ns that a worker works alone */
@@ -43,11 +42,11 @@ typedef struct _KI_SLOT {
     ULONGLONG volatile LastTurn; /* when the last turn that is taken begins, by HalMonotonicTime */
 } KI_SLOT;
 
-static KI_SLOT KiSlots[KI_SLOTS];
+static KI_SLOT KiSlots[KI_LOCK_SLOTS];
 
 VOID KiForgetHotLocks(VOID)
 {
-    for (ULONG Index = 0; Index < KI_SLOTS; Index += 1) {
+    for (ULONG Index = 0; Index < KI_LOCK_SLOTS; Index += 1) {
         KiSlots[Index] = (KI_SLOT){0};
     }
 }
@@ -55,7 +54,7 @@ VOID KiForgetHotLocks(VOID)
 VOID KiDescribeHotLocks(PKI_DEBUG_WRITER Writer)
 {
     KI_DESCRIBE_ADDRESS(Writer, "KiSlots", KiSlots);
-    KiDescribe(Writer, "KiSlotCount", KI_SLOTS, 0);
+    KiDescribe(Writer, "KiSlotCount", KI_LOCK_SLOTS, 0);
     KI_DESCRIBE_SIZE(Writer, KI_SLOT);
     KI_DESCRIBE_MEMBER(Writer, KI_SLOT, Worker);
     KI_DESCRIBE_MEMBER(Writer, KI_SLOT, LastTurn);
@@ -64,7 +63,7 @@ VOID KiDescribeHotLocks(PKI_DEBUG_WRITER Writer)
 /* The slot of a lock; different locks may share one. */
 static PKI_SLOT KiSlotOf(const volatile VOID *Lock)
 {
-    return &KiSlots[(ULONG_PTR)Lock / 16 % 0xFFFFFFFF * 0x9E3779B1u >> 26 & (KI_SLOTS - 1)];
+    return &KiSlots[KiLockSlot(Lock)];
 }
 
 ULONGLONG KiBeginWait(KPRCB_THREAD_BLOCK *Block)

@@ -4,8 +4,8 @@
  * Limits, in ticks of CPU time of the thread that owns the processor, so that a debugger's stop or a loaded host counts
  * for nothing: that of one DPC, that of a processor that stays at DISPATCH_LEVEL or above, and, in 6.0 and 6.1, that of
  * a thread which keeps it there. The clock looks at every processor every sixteenth of the lowest limit, or eighth of a
- * threshold (dpccapture.c), at most a second and at least a tick apart. Time counts from a look that sees the DPC, or the owner, so a violation is found up to
- * three looks late, and never early.
+ * threshold (dpccapture.c), at most a second and at least a tick apart. Time counts from a look that sees the DPC, or the
+ * owner, so a violation is found up to three looks late, and never early.
  *
  * What ThreadWatchdogPeriod measures in NT is not public. Here it is the part of the second count during which no DPC
  * ran: between two looks neither of which saw one.

@@ -150,7 +150,8 @@ BOOLEAN KiReadLeaf(PKI_CPUID Cpuid, ULONG Leaf, ULONG Subleaf, PHAL_CPUID Regist
 /*
  * Fills CpuType, CpuID, CpuStep, CFlushSize, CoresPerPhysicalProcessor, LogicalProcessorsPerCore,
  * LogicalProcessorsPerPhysicalProcessor, CpuVendor, VendorString, InitialApicId, ProcessorSignature, FeatureBits,
- * UpdateSignature, Cache, CacheCount and CacheSharing of a KPRCB, and touches no other member. Whatever Source does not know is as on a CPU without it.
+ * UpdateSignature, Cache, CacheCount and CacheSharing of a KPRCB, and touches no other member. Whatever Source does not
+ * know is as on a CPU without it.
  */
 VOID KiIdentifyProcessorAs(PKPRCB Prcb, KI_CPUID_SOURCE *Source, PVOID Context, const KI_IDENTIFY_RULES *Rules);
 

@@ -4,6 +4,13 @@
 #ifndef KILOCK_H
 #define KILOCK_H
 
+/* --- contention.c, readerbias.c: what is kept for locks by their address, in tables where several may share a place --- */
+#define KI_LOCK_SLOTS 64
+static inline ULONG KiLockSlot(const volatile VOID *Lock)
+{
+    return (ULONG)((ULONG_PTR)Lock / 16) * 0x9E3779B1u >> 26;
+}
+
 /* --- heldlock.c: the locks that a thread owns --- */
 VOID KiReleaseHeldLocks(KPRCB_THREAD_BLOCK *Block, ULONG Keep, ULONG KeepSurplus);
 BOOLEAN KiIsLockHeld(KPRCB_THREAD_BLOCK *Block, PVOID Lock);

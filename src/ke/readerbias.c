@@ -30,7 +30,6 @@
  */
 #include "ki.h"
 
-#define KI_BIAS_SLOTS 64
 #define KI_BIAS_READS 64               /* counted reads of a thread for each time it offers bias */
 #define KI_BIAS_PART 16                /* of a writer's time, at most one part in so many goes into ending bias */
 #define KI_LONGEST_UNBIASED 1000000000 /* ns */
@@ -42,18 +41,18 @@ typedef struct _KI_BIAS_SLOT {
     ULONGLONG Unbiased; /* from its last end to then */
 } KI_BIAS_SLOT;
 
-static KI_BIAS_SLOT KiBiasSlots[KI_BIAS_SLOTS];
+static KI_BIAS_SLOT KiBiasSlots[KI_LOCK_SLOTS];
 
 ULONG KiBiasPart = KI_BIAS_PART;
 
 static KI_BIAS_SLOT *KiBiasSlotOf(PEX_SPIN_LOCK SpinLock)
 {
-    return &KiBiasSlots[(ULONG_PTR)SpinLock / 16 % 0xFFFFFFFF * 0x9E3779B1u >> 26 & (KI_BIAS_SLOTS - 1)];
+    return &KiBiasSlots[KiLockSlot(SpinLock)];
 }
 
 VOID KiForgetBias(VOID)
 {
-    for (ULONG Index = 0; Index < KI_BIAS_SLOTS; Index += 1) {
+    for (ULONG Index = 0; Index < KI_LOCK_SLOTS; Index += 1) {
         KiBiasSlots[Index] = (KI_BIAS_SLOT){0};
     }
 }
